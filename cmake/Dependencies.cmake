@@ -1,0 +1,23 @@
+# Every dependency is a package of the system, found here and nowhere else. Nothing is downloaded.
+find_package(Threads REQUIRED)
+find_package(Boost 1.74 REQUIRED COMPONENTS json context)
+find_package(OpenSSL 3.0 REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(Protobuf REQUIRED)  # module mode, before gRPC: see docs/decisions
+find_package(gRPC CONFIG REQUIRED)
+find_package(PkgConfig REQUIRED)
+
+pkg_check_modules(PCRE2_PC REQUIRED IMPORTED_TARGET libpcre2-8)
+add_library(PCRE2::8 ALIAS PkgConfig::PCRE2_PC)
+pkg_check_modules(UTF8PROC_PC REQUIRED IMPORTED_TARGET libutf8proc)
+add_library(UTF8PROC ALIAS PkgConfig::UTF8PROC_PC)
+pkg_check_modules(LIBEDIT_PC REQUIRED IMPORTED_TARGET libedit)
+add_library(LIBEDIT ALIAS PkgConfig::LIBEDIT_PC)
+if(EXO_TESTS)
+  find_package(GTest REQUIRED)
+endif()
+if(EXO_BENCH)
+  find_package(benchmark QUIET)
+endif()

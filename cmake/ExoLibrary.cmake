@@ -1,0 +1,42 @@
+# exo_library(NAME PUBLIC ... PRIVATE ...)
+#   src/NAME/**/*.cpp          -> static library NAME
+#   src/NAME/**/*_test.cpp     -> program test_NAME, one ctest entry
+# A folder without sources yet becomes an interface library.
+function(exo_library name)
+  cmake_parse_arguments(ARG "" "" "PUBLIC;PRIVATE" ${ARGN})
+  set(dir ${PROJECT_SOURCE_DIR}/src/${name})
+  file(GLOB_RECURSE all CONFIGURE_DEPENDS ${dir}/*.cpp ${dir}/*.S)
+  set(sources ${all})
+  list(FILTER sources EXCLUDE REGEX "(_test\\.cpp|/app/main\\.cpp)$")
+  set(tests ${all})
+  list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
+  if(sources)
+    add_library(${name} STATIC ${sources})
+    target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
+    target_link_libraries(${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
+  else()
+    add_library(${name} INTERFACE)
+    target_include_directories(${name} INTERFACE ${PROJECT_SOURCE_DIR}/src)
+    target_link_libraries(${name} INTERFACE ${ARG_PUBLIC})
+  endif()
+  if(EXISTS ${dir}/${name}.cmake)
+    include(${dir}/${name}.cmake)  # what only this folder needs: ISA flags, generated tables
+  endif()
+  if(tests AND EXO_TESTS)
+    add_executable(test_${name} ${tests})
+    target_link_libraries(test_${name} PRIVATE ${name} ${ARG_PRIVATE} GTest::gtest GTest::gmock GTest::gtest_main)
+    target_compile_definitions(test_${name} PRIVATE EXO_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    add_test(NAME ${name} COMMAND test_${name})
+  endif()
+endfunction()
+
+# exo_name_table(TARGET FOLDER GLOB PREFIX OUT): writes OUT, an X-macro list of the names found by file name,
+# e.g. EXO_ENTRY(llama). Adding a family or a backend touches no list.
+function(exo_name_table target out)
+  set(text "// Written by CMake from file names.\n")
+  foreach(entry ${ARGN})
+    string(APPEND text "EXO_ENTRY(${entry})\n")
+  endforeach()
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/${out} CONTENT "${text}")
+  target_include_directories(${target} PRIVATE ${PROJECT_BINARY_DIR}/generated)
+endfunction()

@@ -1,0 +1,10 @@
+include(GNUInstallDirs)
+if(EXISTS ${PROJECT_SOURCE_DIR}/src/app/main.cpp)
+  add_executable(exo ${PROJECT_SOURCE_DIR}/src/app/main.cpp)
+  target_link_libraries(exo PRIVATE app)
+  set_target_properties(exo PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+  install(TARGETS exo RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/models/ DESTINATION ${CMAKE_INSTALL_DATADIR}/exo/models
+        FILES_MATCHING PATTERN "*.json" PATTERN "*.safetensors" PATTERN "golden" EXCLUDE PATTERN "scripts" EXCLUDE)
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)

@@ -1,0 +1,111 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/world.h"
+
+namespace exo {
+namespace {
+
+struct Descriptor {
+  int fd = -1;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+Error system_error(const std::filesystem::path& path, std::string_view what) {
+  const int number = errno;
+  const ErrorCode code = number == ENOENT                        ? ErrorCode::not_found
+                         : number == EEXIST                      ? ErrorCode::already_exists
+                         : (number == EACCES || number == EPERM) ? ErrorCode::permission_denied
+                         : (number == ENOSPC || number == EFBIG || number == EDQUOT)
+                             ? ErrorCode::resource_exhausted
+                             : ErrorCode::unavailable;
+  return {code, fmt::format("{} {}: {}", what, path.string(), std::strerror(number))};
+}
+
+Result<size_t> regular_file_size(int fd, const std::filesystem::path& path) {
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) return system_error(path, "cannot read");
+  if (!S_ISREG(info.st_mode)) return invalid_argument(path.string() + " is not a regular file");
+  return static_cast<size_t>(info.st_size);
+}
+
+Result<void> write_all(int fd, std::string_view bytes, const std::filesystem::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return system_error(path, "cannot write");
+    bytes.remove_prefix(static_cast<size_t>(written));
+  }
+  if (::fsync(fd) != 0) return system_error(path, "cannot flush");
+  return {};
+}
+
+}  // namespace
+
+Result<std::string> read_file(const std::filesystem::path& path, size_t limit_bytes) {
+  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.fd < 0) return system_error(path, "cannot open");
+  const size_t size = TRY(regular_file_size(file.fd, path));
+  if (size > limit_bytes)
+    return corrupt(fmt::format("{} has {} bytes; at most {} are allowed here", path.string(), size,
+                               limit_bytes));
+  std::string text(size, '\0');
+  size_t filled = 0;
+  while (filled < size) {
+    const ssize_t got = ::read(file.fd, text.data() + filled, size - filled);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return system_error(path, "cannot read");
+    if (got == 0) break;
+    filled += static_cast<size_t>(got);
+  }
+  text.resize(filled);
+  return text;
+}
+
+Result<void> write_file(const std::filesystem::path& path, std::string_view bytes,
+                        WriteOptions options) {
+  const std::filesystem::path part =
+      path.string() + fmt::format(".{:016x}.part", real_world().random_u64());
+  const mode_t mode = options.secret ? 0600 : 0644;
+  Result<void> written;
+  {
+    Descriptor file{::open(part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)};
+    if (file.fd < 0) return system_error(part, "cannot create");
+    written = write_all(file.fd, bytes, path);
+  }
+  if (written.ok()) {
+    // link() fails when the target exists, rename() replaces it: both are atomic.
+    const int failed = options.exclusive ? ::link(part.c_str(), path.c_str())
+                                         : ::rename(part.c_str(), path.c_str());
+    if (failed != 0) written = system_error(path, "cannot create");
+  }
+  ::unlink(part.c_str());
+  return written;
+}
+
+Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem::path& path) {
+  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.fd < 0) return system_error(path, "cannot open");
+  const size_t size = TRY(regular_file_size(file.fd, path));
+  if (size == 0) return std::shared_ptr<const MappedFile>(new MappedFile(path, nullptr, 0));
+  void* data = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.fd, 0);
+  if (data == MAP_FAILED) return system_error(path, "cannot map");
+  return std::shared_ptr<const MappedFile>(
+      new MappedFile(path, static_cast<const std::byte*>(data), size));
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_bytes_);
+}
+
+}  // namespace exo

@@ -1,0 +1,48 @@
+// Files: bounded reads, read-only mappings, and writes that are whole or not there at all. Every
+// failure is an Error that names the path. MappedFile is immutable after open and may be read from
+// any thread; pages of a file that shrinks while mapped fault, which is why loaders check sizes
+// once, at open.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+
+namespace exo {
+
+// The whole file, refused when larger than limit_bytes.
+Result<std::string> read_file(const std::filesystem::path& path, size_t limit_bytes);
+
+struct WriteOptions {
+  bool secret = false;     // mode 0600 from the first byte
+  bool exclusive = false;  // fail with already_exists rather than replace
+};
+// Writes beside the target, flushes to disk, then renames: readers see the old bytes or the new
+// ones.
+Result<void> write_file(const std::filesystem::path& path, std::string_view bytes,
+                        WriteOptions options = {});
+
+class MappedFile {
+ public:
+  static Result<std::shared_ptr<const MappedFile>> open(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::byte> bytes() const { return {data_, size_bytes_}; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  MappedFile(std::filesystem::path path, const std::byte* data, size_t size_bytes)
+      : path_(std::move(path)), data_(data), size_bytes_(size_bytes) {}
+  std::filesystem::path path_;
+  const std::byte* data_;
+  size_t size_bytes_;
+};
+
+}  // namespace exo

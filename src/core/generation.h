@@ -1,0 +1,41 @@
+// A request as the API and the command line hand it to a Node, already checked and free of JSON
+// except for tool definitions, which only the chat template reads. Plain values.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "core/sampling.h"
+
+namespace exo {
+
+struct ChatMessage {
+  std::string role;  // system, user, assistant, tool
+  Json content;      // string, null, or array of parts, as the client sent it (checked)
+  JsonObject extra;  // name, tool_calls, tool_call_id, reasoning_content ... handed to the template
+                     // unchanged
+};
+
+struct GenerationRequest {
+  std::string model;
+  std::vector<ChatMessage> messages;  // chat, or
+  std::optional<std::string> prompt;  // plain text completion, or
+  std::optional<std::vector<TokenId>> prompt_ids;
+  JsonArray tools;
+  JsonObject template_kwargs;  // chat_template_kwargs
+  bool add_generation_prompt = true;
+  SamplingParams sampling;  // max_tokens 0 = as many as the context allows
+  bool seed_given = false;
+  std::vector<std::string> stop;  // strings
+};
+
+struct Usage {
+  int prompt_tokens = 0;
+  int cached_tokens = 0;  // of the prompt, reused from the prefix cache
+  int completion_tokens = 0;
+};
+
+}  // namespace exo

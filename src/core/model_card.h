@@ -1,0 +1,41 @@
+// ModelCard: what is known of a model before any weight is read: enough to partition it, to check
+// that a request fits, and to tell two checkpoints apart. Plain values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/ids.h"
+
+namespace exo {
+
+struct ModelCard {
+  std::string id;    // what users type: "demo", or the folder's name
+  std::string path;  // where it was found on the node that made this card (a hint for others)
+  std::string fingerprint;  // hex SHA-256 over the config and the headers of the weight files: same
+                            // files, same value
+  std::string family;       // architecture file name: "llama"
+  std::string weight_dtype;  // as stored: "bf16", "q4_0", ...
+  int layer_count = 0;
+  int hidden_size = 0;
+  int vocab_size = 0;
+  int context_length = 0;  // tokens
+  uint64_t parameter_count = 0;
+  std::vector<uint64_t> layer_bytes;  // weights of each layer, as loaded; size layer_count
+  uint64_t embedding_bytes = 0;       // held by the first shard
+  uint64_t head_bytes =
+      0;  // final norm and output head, held by the last shard (== embedding when tied)
+  uint64_t kv_bytes_per_token_per_layer = 0;
+  bool has_chat_template = false;
+  bool vision = false;
+  std::vector<TokenId> eos_ids;
+
+  uint64_t total_bytes() const {
+    uint64_t sum = embedding_bytes + head_bytes;
+    for (const uint64_t bytes : layer_bytes) sum += bytes;
+    return sum;
+  }
+};
+
+}  // namespace exo

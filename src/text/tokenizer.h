@@ -1,0 +1,39 @@
+// Tokenizer: text -> token ids and back, exactly as Hugging Face's `tokenizers` does for the same
+// tokenizer.json. Immutable after loading, all calls thread-safe. Loading fails with an Error that
+// names what is unknown; encode and decode cannot fail (invalid UTF-8 is replaced by U+FFFD first).
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "core/ids.h"
+#include "core/json.h"
+#include "core/vocabulary.h"
+
+namespace exo {
+
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  // Special (added) tokens in the text are recognised when parse_special; no BOS or EOS is added.
+  virtual std::vector<TokenId> encode(std::string_view text, bool parse_special = true) const = 0;
+  // What the post-processor of tokenizer.json adds around one text (BOS, [CLS] ... [SEP]).
+  virtual std::vector<TokenId> encode_with_special(std::string_view text) const = 0;
+  virtual std::string decode(std::span<const TokenId> ids, bool skip_special = false) const = 0;
+  virtual const Vocabulary& vocabulary() const = 0;
+  virtual int size() const = 0;  // ids are 0 .. size-1
+};
+
+// A folder with tokenizer.json (and perhaps tokenizer_config.json).
+Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::filesystem::path& folder);
+Result<std::shared_ptr<const Tokenizer>> parse_tokenizer_json(std::string_view text);
+// From GGUF metadata: keys "tokenizer.ggml.*" as a JSON object.
+Result<std::shared_ptr<const Tokenizer>> tokenizer_from_gguf(const JsonObject& metadata);
+
+}  // namespace exo
