@@ -91,6 +91,8 @@ def check_sizes(path, text, over, lengths, problems):
     if count > LIMITS[kind]:
         over[f"{kind} {path}"] = count
     for number, line in enumerate(text.splitlines(), 1):
+        if "co_await" in line or "co_yield" in line:
+            problems.append(f"{path}:{number}: coroutines (docs/decisions/0002)")
         if len(line) > 100 and not re.search(r"https?://|R\"|^#include", line):
             problems.append(f"{path}:{number}: {len(line)} columns, at most 100")
     if not path.startswith("src/"):
