@@ -127,7 +127,7 @@ def sanitizers():
     asan = {"ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1", "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
     if build("asan", [] if FULL else ASAN_TESTS):
         for program in gtest_programs("asan"):
-            if FULL or program.name in ASAN_TESTS:
+            if FULL or program.name in ASAN_TESTS or program.name.startswith("smoke_"):
                 run_gtest(program, "asan", 3600, asan)
     if FULL and build("tsan", TSAN_TESTS):
         for program in gtest_programs("tsan"):
