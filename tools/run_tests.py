@@ -125,9 +125,10 @@ def run_lines(name, arguments, timeout_s=900, env=None):
 
 def sanitizers():
     asan = {"ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1", "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
-    if build("asan", [] if FULL else ASAN_TESTS):
+    targets = ASAN_TESTS + [f"smoke_{p.stem[5:]}_test" for p in (ROOT / "tests" / "fuzz").glob("fuzz_*.cpp")]
+    if build("asan", [] if FULL else targets):
         for program in gtest_programs("asan"):
-            if FULL or program.name in ASAN_TESTS or program.name.startswith("smoke_"):
+            if FULL or program.name in targets:
                 run_gtest(program, "asan", 3600, asan)
     if FULL and build("tsan", TSAN_TESTS):
         for program in gtest_programs("tsan"):
