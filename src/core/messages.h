@@ -24,7 +24,7 @@ namespace exo {
 // -------------------------------------------------------------------------------------------
 
 struct PeerAddress {
-  std::string host;  // numeric IPv4 or IPv6
+  std::string host;  // numeric IPv4 or IPv6, or a host name from a peers file
   uint16_t port = 0;
   std::string interface_type;  // "thunderbolt", "ethernet", "wifi", "loopback", "other": preferred
                                // in design order
@@ -78,6 +78,14 @@ struct Gossip {
 struct Leave {
   std::string reason;
 };  // "stopping": the sender's work moves at once
+
+// Nodes shut out of the cluster, signed by the cluster's key (networking/identity.h checks it); the
+// higher version wins. Sent when a link comes up and when it changes.
+struct Revocations {
+  uint64_t version = 0;  // 0 = the empty list, unsigned
+  std::vector<NodeId> nodes;
+  std::string signature;  // ECDSA, DER
+};
 struct BandwidthProbe {
   int64_t sent_us = 0;
   uint32_t size_bytes = 0;
@@ -189,9 +197,9 @@ struct StageError {
 };  // compute failed
 
 using Message =
-    std::variant<Heartbeat, Gossip, Leave, BandwidthProbe, BandwidthProbeAck, PlacementPropose,
-                 PlacementAnswer, PlacementCommit, PlacementDrop, PlacementGone, SessionOpen,
-                 SessionReady, SessionAccepted, SessionRefused, SessionClose, SessionClosed,
-                 SessionResume, Forward, BatchResult, Tokens, BatchGap, StageError>;
+    std::variant<Heartbeat, Gossip, Leave, Revocations, BandwidthProbe, BandwidthProbeAck,
+                 PlacementPropose, PlacementAnswer, PlacementCommit, PlacementDrop, PlacementGone,
+                 SessionOpen, SessionReady, SessionAccepted, SessionRefused, SessionClose,
+                 SessionClosed, SessionResume, Forward, BatchResult, Tokens, BatchGap, StageError>;
 
 }  // namespace exo
