@@ -1,6 +1,7 @@
 // OutputParser: the decoded stream -> what the client sees. It holds back text that may be the
-// beginning of a stop string, cuts at the first one, and (later) separates thinking and tool calls.
-// One per choice; not thread-safe. Concatenated output is independent of how the input was split.
+// beginning of a stop string, cuts at the one that is complete first, and (later) separates
+// thinking and tool calls. One per choice; not thread-safe. Concatenated output is independent of
+// how the input was split.
 #pragma once
 
 #include <string>
@@ -22,7 +23,14 @@ class OutputParser {
   Delta finish();  // releases what was held back
 
  private:
-  std::vector<std::string> stop_strings_;
+  struct Stop {
+    std::string text;
+    std::vector<size_t> fallback;  // Knuth-Morris-Pratt: of each length, its longest proper border
+    size_t matched = 0;            // bytes of text that the output so far ends with
+  };
+  static Stop make_stop(std::string text);
+
+  std::vector<Stop> stops_;
   std::string held_;
   bool stopped_ = false;
 };

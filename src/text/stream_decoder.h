@@ -1,11 +1,10 @@
 // StreamDecoder: token ids one after the other -> text, never half a character. What it has emitted
-// so far plus finish() equals tokenizer.decode(all ids, skip_special). One per stream, not
-// thread-safe.
+// so far plus finish() equals tokenizer.decode(all ids, skip_special). Constant work per token. One
+// per stream, not thread-safe.
 #pragma once
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "text/tokenizer.h"
 
@@ -18,11 +17,8 @@ class StreamDecoder {
   std::string finish();          // what is left; incomplete UTF-8 becomes U+FFFD
 
  private:
-  std::shared_ptr<const Tokenizer> tokenizer_;
-  bool skip_special_;
-  std::vector<TokenId>
-      pending_;  // ids whose text is not final yet, preceded by enough context to decode them
-  size_t emitted_bytes_ = 0;  // of the decoded pending_ text
+  std::shared_ptr<const Tokenizer> tokenizer_;  // outlives stream_
+  std::unique_ptr<DecodeStream> stream_;
 };
 
 }  // namespace exo

@@ -17,6 +17,14 @@
 
 namespace exo {
 
+// One streamed decode: what StreamDecoder runs on. Must not outlive its tokenizer.
+class DecodeStream {
+ public:
+  virtual ~DecodeStream() = default;
+  virtual std::string push(TokenId id) = 0;  // the text that became certain
+  virtual std::string finish() = 0;          // the rest; nothing may follow
+};
+
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -26,6 +34,8 @@ class Tokenizer {
   // What the post-processor of tokenizer.json adds around one text (BOS, [CLS] ... [SEP]).
   virtual std::vector<TokenId> encode_with_special(std::string_view text) const = 0;
   virtual std::string decode(std::span<const TokenId> ids, bool skip_special = false) const = 0;
+  // The default joins what vocabulary() has for each id, for tokenizers without a decoder.
+  virtual std::unique_ptr<DecodeStream> decode_stream(bool skip_special) const;
   virtual const Vocabulary& vocabulary() const = 0;
   virtual int size() const = 0;  // ids are 0 .. size-1
 };

@@ -1,0 +1,40 @@
+// Small helpers for the readers of tokenizer.json's parts: each part is an object with a "type".
+// Pure functions; failures name the key or the type that is wrong.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "core/json.h"
+
+namespace exo {
+
+// Parts may hold parts ("Sequence"); this many levels, and this many parts in one list.
+inline constexpr int kMaxPartDepth = 8;
+inline constexpr size_t kMaxParts = 64;
+
+struct Part {
+  const JsonObject* object = nullptr;
+  std::string type;
+};
+Result<Part> read_part(const Json& value, std::string_view what);
+// The list of a Sequence, under `key`.
+Result<const JsonArray*> read_part_list(const JsonObject& object, std::string_view key, int depth);
+
+Result<bool> bool_or(const JsonObject& object, std::string_view key, bool otherwise);
+Result<std::string> string_or(const JsonObject& object, std::string_view key,
+                              std::string_view otherwise);
+Result<std::string> required_string(const JsonObject& object, std::string_view key);
+// A string of exactly one character, or `otherwise` where the key is absent.
+Result<char32_t> char_or(const JsonObject& object, std::string_view key, char32_t otherwise);
+
+// {"String": text} or {"Regex": pattern}.
+struct PatternText {
+  std::string text;
+  bool is_regex = false;
+};
+Result<PatternText> read_pattern(const JsonObject& object);
+
+}  // namespace exo

@@ -1,0 +1,49 @@
+#include "text/pattern.h"
+
+namespace exo {
+
+Result<Pattern> Pattern::make(PatternText text) {
+  Pattern pattern;
+  if (text.is_regex) {
+    pattern.regex_ = TRY(Regex::compile(text.text));
+  } else {
+    pattern.literal_ = std::move(text.text);
+  }
+  return pattern;
+}
+
+Pattern::Scanner::Scanner(const Pattern& pattern) : pattern_(pattern) {
+  if (pattern.regex_) matcher_ = std::make_unique<RegexMatcher>(*pattern.regex_);
+}
+
+void Pattern::Scanner::reset(std::string_view text) {
+  text_ = text;
+  position_ = 0;
+  if (matcher_) matcher_->reset(text);
+}
+
+bool Pattern::Scanner::next(TextRange& match) {
+  if (matcher_) return matcher_->next(match);
+  if (pattern_.literal_.empty()) return false;
+  const size_t found = text_.find(pattern_.literal_, position_);
+  if (found == std::string_view::npos) return false;
+  match = {found, found + pattern_.literal_.size()};
+  position_ = match.end;
+  return true;
+}
+
+std::string Pattern::replace_all(std::string_view text, std::string_view content) const {
+  std::string out;
+  out.reserve(text.size());
+  Scanner scanner(*this);
+  scanner.reset(text);
+  size_t copied = 0;
+  for (TextRange match; scanner.next(match); copied = match.end) {
+    out += text.substr(copied, match.begin - copied);
+    out += content;
+  }
+  out += text.substr(copied);
+  return out;
+}
+
+}  // namespace exo
