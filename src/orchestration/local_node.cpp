@@ -27,6 +27,7 @@ LocalNode::LocalNode(NodeOptions options) : options_(std::move(options)) {
   driver.make_engine = options_.make_engine;
   driver.runner = options_.runner;
   driver.measure_device = options_.measure_device;
+  driver.revocations = options_.revocations;
   driver_ = std::make_shared<CoreDriver>(std::move(driver));
 }
 
@@ -109,8 +110,32 @@ bool LocalNode::wait_for_peers(size_t count, int timeout_ms) {
   return driver_->wait_until(enough, timeout_ms);
 }
 
-Result<void> LocalNode::load_model(const std::string& model) {
-  driver_->load(TRY(find_model(model)));
+Result<std::unique_ptr<TokenStream>> LocalNode::load_model(const std::string& model) {
+  return driver_->load(TRY(find_model(model)));
+}
+
+Result<void> LocalNode::unload_model(const std::string& model) {
+  driver_->handle(UnloadModel{TRY(find_model(model)).id});
+  return {};
+}
+
+Result<ModelCard> LocalNode::add_model(const std::string& path) {
+  return options_.models->find(path);
+}
+
+Result<void> LocalNode::revoke(const std::string& node) {
+  if (!options_.revocations) return unsupported("this node cannot revoke others");
+  std::vector<NodeId> found;
+  for (const PeerView& peer : driver_->view().peers)
+    if (peer.info.id.value == node || peer.info.name == node ||
+        (node.size() >= 8 && peer.info.id.value.starts_with(node)))
+      found.push_back(peer.info.id);
+  if (found.empty()) return not_found("no other node here is called " + node + "; see exo nodes");
+  if (found.size() > 1)
+    return invalid_argument("several nodes match " + node + "; give the id that exo nodes shows");
+  TRY(options_.revocations->revoke(found.front()));
+  driver_->tell_revocations();
+  options_.transport->disconnect(found.front());
   return {};
 }
 
@@ -146,9 +171,17 @@ Result<std::shared_ptr<const Tokenizer>> LocalNode::tokenizer(const std::string&
   return options_.models->tokenizer(TRY(find_model(model)));
 }
 
-GenerationDefaults LocalNode::generation_defaults(const std::string& model) const {
+SamplingParams LocalNode::sampling_defaults(const std::string& model) const {
+  SamplingParams params;
   const auto card = find_model(model);
-  return card.ok() ? options_.models->generation_defaults(*card) : GenerationDefaults{};
+  if (!card.ok()) return params;
+  const GenerationDefaults defaults = options_.models->generation_defaults(*card);
+  params.temperature = defaults.temperature.value_or(params.temperature);
+  params.top_p = defaults.top_p.value_or(params.top_p);
+  params.min_p = defaults.min_p.value_or(params.min_p);
+  params.top_k = defaults.top_k.value_or(params.top_k);
+  params.repetition_penalty = defaults.repetition_penalty.value_or(params.repetition_penalty);
+  return params;
 }
 
 Result<std::string> LocalNode::render(const GenerationRequest& request,

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,12 @@
 #include "text/tokenizer.h"
 
 namespace exo {
+
+// What generation_config.json asks for.
+struct GenerationDefaults {
+  std::optional<double> temperature, top_p, min_p, repetition_penalty;
+  std::optional<int> top_k;
+};
 
 struct LoadedTemplate {
   std::shared_ptr<const ChatTemplate> chat_template;
