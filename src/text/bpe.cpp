@@ -192,6 +192,8 @@ Result<MergePair> read_merge(const Json& value) {
   return corrupt(R"(a merge must be "left right" or ["left", "right"])");
 }
 
+}  // namespace
+
 Result<void> read_merges(const JsonArray& list, BpeConfig& config) {
   if (list.size() > kMaxMerges)
     return corrupt(fmt::format("{} merges are more than {}", list.size(), kMaxMerges));
@@ -214,8 +216,6 @@ Result<void> read_merges(const JsonArray& list, BpeConfig& config) {
   }
   return {};
 }
-
-}  // namespace
 
 Result<std::unique_ptr<const TokenModel>> parse_bpe(const JsonObject& object) {
   BpeConfig config;
