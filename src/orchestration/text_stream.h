@@ -1,6 +1,8 @@
 // TextStream: a TokenStream made readable: StreamDecoder and OutputParser applied, stop strings
-// obeyed, finish reason and usage settled. Used by every API dialect and by `exo run`. One consumer
-// thread.
+// obeyed, finish reason and usage settled. Used by every API dialect and by `exo run`. Every item
+// of the TokenStream gives one event; the last, `done`, brings what text was still held back, and
+// `failed` says why there is none. Meeting a stop string drops the TokenStream, which cancels the
+// rest. One consumer thread.
 #pragma once
 
 #include <memory>
@@ -20,7 +22,7 @@ struct TextEvent {
   std::string
       text;  // notice, or content delta (never half a character; may be empty with logprobs)
   std::string reasoning;                     // thinking, separated
-  std::vector<TokenId> ids;                  // behind this delta
+  std::vector<TokenId> ids;                  // behind this delta, an end-of-sequence id included
   std::vector<TokenLogprobs> logprobs;       // one per id when asked for
   FinishReason finish = FinishReason::none;  // done
   Usage usage;                               // done
@@ -32,11 +34,13 @@ class TextStream {
   TextStream(StartedGeneration started, std::vector<std::string> stop_strings);
   std::optional<TextEvent> try_next();
   std::optional<TextEvent> next(int timeout_ms);
-  void set_waker(std::function<void()> waker) { started_.stream->set_waker(std::move(waker)); }
+  void set_waker(std::function<void()> waker) {
+    if (started_.stream) started_.stream->set_waker(std::move(waker));
+  }
   const StartedGeneration& started() const { return started_; }
 
  private:
-  std::optional<TextEvent> digest(TokenStream::Item item);
+  TextEvent digest(TokenStream::Item item);
   TextEvent finish(FinishReason reason, TextEvent event);
 
   StartedGeneration started_;

@@ -1,0 +1,76 @@
+#include "orchestration/text_stream.h"
+
+#include <utility>
+
+namespace exo {
+
+TextStream::TextStream(StartedGeneration started, std::vector<std::string> stop_strings)
+    : started_(std::move(started)),
+      decoder_(started_.tokenizer, true),
+      parser_(std::move(stop_strings)) {
+  usage_.prompt_tokens = started_.prompt_tokens;
+}
+
+std::optional<TextEvent> TextStream::try_next() {
+  if (done_) return std::nullopt;
+  std::optional<TokenStream::Item> item = started_.stream->try_next();
+  if (!item) return std::nullopt;
+  return digest(std::move(*item));
+}
+
+std::optional<TextEvent> TextStream::next(int timeout_ms) {
+  if (done_) return std::nullopt;
+  std::optional<TokenStream::Item> item = started_.stream->next(timeout_ms);
+  if (!item) return std::nullopt;
+  return digest(std::move(*item));
+}
+
+TextEvent TextStream::digest(TokenStream::Item item) {
+  TextEvent event;
+  if (item.kind == TokenStream::Item::Kind::notice) {
+    event.kind = TextEvent::Kind::notice;
+    event.text = std::move(item.notice);
+    return event;
+  }
+  if (item.kind == TokenStream::Item::Kind::failed) {
+    done_ = true;
+    event.kind = TextEvent::Kind::failed;
+    event.error = std::move(item.error);
+    event.usage = usage_;
+    return event;
+  }
+  TokenEvent& tokens = item.tokens;
+  usage_.completion_tokens += static_cast<int>(tokens.ids.size());
+  event.ids = tokens.ids;
+  event.logprobs = std::move(tokens.logprobs);
+  size_t shown = tokens.ids.size();  // an end-of-sequence id counts, and is never text
+  if (tokens.finish == FinishReason::stop && shown > 0) --shown;
+  for (size_t i = 0; i < shown; ++i) {
+    OutputParser::Delta delta = parser_.push(decoder_.push(tokens.ids[i]));
+    event.text += delta.content;
+    event.reasoning += delta.reasoning;
+    if (!delta.stopped) continue;
+    usage_.completion_tokens -= static_cast<int>(tokens.ids.size() - (i + 1));
+    event.ids.resize(i + 1);
+    if (event.logprobs.size() > i + 1) event.logprobs.resize(i + 1);
+    started_.stream.reset();  // the rest was never asked for: this frees its sequence
+    return finish(FinishReason::stop, std::move(event));
+  }
+  if (tokens.finish == FinishReason::none) return event;
+  for (OutputParser::Delta delta : {parser_.push(decoder_.finish()), parser_.finish()}) {
+    event.text += delta.content;
+    event.reasoning += delta.reasoning;
+    if (delta.stopped) return finish(FinishReason::stop, std::move(event));
+  }
+  return finish(tokens.finish, std::move(event));
+}
+
+TextEvent TextStream::finish(FinishReason reason, TextEvent event) {
+  done_ = true;
+  event.kind = TextEvent::Kind::done;
+  event.finish = reason;
+  event.usage = usage_;
+  return event;
+}
+
+}  // namespace exo
