@@ -5,24 +5,18 @@
 
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "core/model_card.h"
 #include "download/model_store.h"
+#include "model/model_files.h"
 #include "orchestration/node.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace exo {
-
-// What generation_config.json asks for.
-struct GenerationDefaults {
-  std::optional<double> temperature, top_p, min_p, repetition_penalty;
-  std::optional<int> top_k;
-};
 
 struct LoadedTemplate {
   std::shared_ptr<const ChatTemplate> chat_template;

@@ -44,12 +44,6 @@ struct StartedGeneration {
   SamplingParams sampling;  // as used, max_tokens and seed filled in
 };
 
-// What a model's generation_config.json proposes where a client says nothing. The API decides.
-struct GenerationDefaults {
-  std::optional<double> temperature, top_p, min_p, repetition_penalty;
-  std::optional<int> top_k;
-};
-
 struct ModelStatus {
   ModelCard card;
   bool loaded = false;  // a ready placement exists
@@ -85,7 +79,6 @@ class Node {
   virtual Result<ModelCard> find_model(
       const std::string& model) const = 0;  // id, alias, folder path; "" = the default model
   virtual Result<std::shared_ptr<const Tokenizer>> tokenizer(const std::string& model) const = 0;
-  virtual GenerationDefaults generation_defaults(const std::string&) const { return {}; }
   virtual Result<std::string> render_prompt(const GenerationRequest& request) const = 0;
   virtual NodeStatus status() const = 0;
   virtual Result<std::string> create_invite() = 0;  // a one-time code for `exo join`
