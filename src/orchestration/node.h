@@ -44,12 +44,6 @@ struct StartedGeneration {
   SamplingParams sampling;  // as used, max_tokens and seed filled in
 };
 
-// What a model's generation_config.json proposes where a client says nothing. The API decides.
-struct GenerationDefaults {
-  std::optional<double> temperature, top_p, min_p, repetition_penalty;
-  std::optional<int> top_k;
-};
-
 struct ModelStatus {
   ModelCard card;
   bool loaded = false;  // a ready placement exists
