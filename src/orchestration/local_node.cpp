@@ -10,7 +10,6 @@
 namespace exo {
 namespace {
 
-constexpr int kGoodbyeMs = 300;
 constexpr int64_t kForeignSeenUs = 15'000'000;
 constexpr size_t kMaxForeign = 256;
 
@@ -66,15 +65,8 @@ void LocalNode::stop() {
   if (stopped_.exchange(true)) return;
   if (options_.discovery) options_.discovery->stop();
   driver_->say_goodbye();
-  // Peers that heard it close their links.
-  driver_->wait_until(
-      [](const CoreView& view) {
-        return std::none_of(view.peers.begin(), view.peers.end(),
-                            [](const PeerView& peer) { return peer.linked; });
-      },
-      kGoodbyeMs);
   driver_->stop();
-  options_.transport->stop();
+  options_.transport->stop();  // lets the goodbye leave
 }
 
 void LocalNode::on_peer(const PeerSighting& sighting) {
