@@ -51,19 +51,20 @@ Result<void> LocalNode::begin() {
   if (options_.addresses) core.self.addresses = options_.addresses(node_port());
   core.seed = options_.world->random_u64();
   driver_->start(std::move(core));
-  if (!options_.discovery) return {};
+  if (options_.make_discovery) discovery_ = options_.make_discovery(node_port());
+  if (!discovery_) return {};
   DiscoveryHandler handler;
   handler.on_peer = [this](const PeerSighting& sighting) { on_peer(sighting); };
   handler.on_foreign = [this](const ForeignSighting& sighting) { on_foreign(sighting); };
   handler.on_problem = [](const std::string& problem) { log::warn("discovery: {}", problem); };
-  return options_.discovery->start(std::move(handler));
+  return discovery_->start(std::move(handler));
 }
 
 LocalNode::~LocalNode() { stop(); }
 
 void LocalNode::stop() {
   if (stopped_.exchange(true)) return;
-  if (options_.discovery) options_.discovery->stop();
+  if (discovery_) discovery_->stop();
   driver_->say_goodbye();
   driver_->stop();
   options_.transport->stop();  // lets the goodbye leave

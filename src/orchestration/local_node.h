@@ -28,7 +28,8 @@ struct NodeOptions {
   std::string cluster_id;
   std::string version = "0.1.0";
   std::unique_ptr<Transport> transport;
-  std::unique_ptr<Discovery> discovery;  // may be null: links are made by connect() or gossip
+  // Called once the transport listens. May be empty: links are made by connect() or gossip.
+  std::function<std::unique_ptr<Discovery>(uint16_t node_port)> make_discovery;
   std::shared_ptr<ModelLibrary> models;
   EngineFactory make_engine;  // see engine_factory.h
   std::string engine = "cpu";
@@ -88,6 +89,7 @@ class LocalNode final : public Node {
   int context_length(const ModelCard& card) const;  // of a request, as far as is known now
 
   NodeOptions options_;
+  std::unique_ptr<Discovery> discovery_;
   int64_t started_wall_ms_ = 0;
   std::shared_ptr<CoreDriver> driver_;
   std::atomic<bool> stopped_ = false;
