@@ -1,0 +1,15 @@
+// AVX-512 F, BW, VL, DQ: wider floats. The int8 kernels stay those of AVX2.
+// clang-format off: the kernels are written over the Simd before them
+#include "backend/cpu/float_kernels.inc"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/simd_avx512.h"
+// clang-format on
+
+namespace exo::cpu {
+
+void fill_avx512(Kernels& kernels) {
+  kernels.level = "avx512";
+  fill_float_kernels(kernels);
+}
+
+}  // namespace exo::cpu
