@@ -1,9 +1,10 @@
 // AVX2, FMA and F16C.
-// clang-format off: the kernels are written over the Simd before them
-#include "backend/cpu/float_kernels.inc"
-#include "backend/cpu/int8_avx2.h"
+// The kernels are written over the Simd before them.
+// clang-format off
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/int8_avx2.h"
 #include "backend/cpu/simd_avx2.h"
+#include "backend/cpu/float_kernels.inc"
 // clang-format on
 
 namespace exo::cpu {
@@ -72,7 +73,8 @@ inline void panel_tile(const MatmulArgs& a, int64_t row, int64_t out, const int8
 }  // namespace
 }  // namespace exo::cpu
 
-// clang-format off: written over Int8 and the panels
+// Written over Int8 and the panels.
+// clang-format off
 #include "backend/cpu/int8_kernels.inc"
 #include "backend/cpu/int8_panels.inc"
 // clang-format on

@@ -1,8 +1,9 @@
 // AVX-512 F, BW, VL, DQ: wider floats. The int8 kernels stay those of AVX2.
-// clang-format off: the kernels are written over the Simd before them
-#include "backend/cpu/float_kernels.inc"
+// The kernels are written over the Simd before them.
+// clang-format off
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd_avx512.h"
+#include "backend/cpu/float_kernels.inc"
 // clang-format on
 
 namespace exo::cpu {

@@ -1,9 +1,10 @@
 // AVX-512 BF16: bf16 weights with activations rounded to bf16, two products per lane and step.
 // One order: 16 lanes over pairs of k, lanes summed as the float kernels do.
-// clang-format off: the kernels are written over the Simd before them
-#include "backend/cpu/float_kernels.inc"
+// The kernels are written over the Simd before them.
+// clang-format off
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd_avx512.h"
+#include "backend/cpu/float_kernels.inc"
 // clang-format on
 
 namespace exo::cpu {

@@ -1,9 +1,10 @@
 // NEON as every 64-bit ARM has it.
-// clang-format off: the kernels are written over the Simd before them
-#include "backend/cpu/float_kernels.inc"
-#include "backend/cpu/int8_neon.h"
+// The kernels are written over the Simd before them.
+// clang-format off
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/int8_neon.h"
 #include "backend/cpu/simd_neon.h"
+#include "backend/cpu/float_kernels.inc"
 // clang-format on
 
 namespace exo::cpu {

@@ -68,7 +68,8 @@ inline void panel_tile(const MatmulArgs& a, int64_t row, int64_t out, const int8
 }  // namespace
 }  // namespace exo::cpu
 
-// clang-format off: written over Int8 and the panels
+// Written over Int8 and the panels.
+// clang-format off
 #include "backend/cpu/int8_kernels.inc"
 #include "backend/cpu/int8_panels.inc"
 // clang-format on

@@ -1,8 +1,9 @@
 // The level every machine has: plain C++ for the base instruction set.
-// clang-format off: the kernels are written over the Simd before them
-#include "backend/cpu/float_kernels.inc"
+// The kernels are written over the Simd before them.
+// clang-format off
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd_scalar.h"
+#include "backend/cpu/float_kernels.inc"
 // clang-format on
 
 namespace exo::cpu {
