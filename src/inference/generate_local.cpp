@@ -66,6 +66,7 @@ Result<LocalRing> LocalRing::load(const ModelFiles& model, const LocalRingOption
                             ? options.kv_capacity_tokens
                             : std::min(model.config.context_length, kDefaultKvTokens);
   const int kv_blocks = std::max(1, (kv_tokens + kKvBlockSize - 1) / kKvBlockSize);
+  ring.kv_blocks_ = kv_blocks;
   ring.context_length_ = std::min(model.config.context_length, kv_blocks * kKvBlockSize);
   for (const auto& [begin, end] : shards) {
     LocalEngineOptions engine;
@@ -119,15 +120,20 @@ Result<std::vector<float>> LocalRing::logits(std::span<const TokenId> ids) {
   TRY(check_length(ids.size(), 0));
   const SessionId session{++sessions_};
   auto logits = prefill(session, ids, true);
-  Batch release;
-  release.commands.push_back(ReleaseSequence{session});
-  TRY(run(std::move(release)));
+  TRY(release({session}));
   return logits;
 }
 
 Result<std::vector<TokenId>> LocalRing::greedy(std::span<const TokenId> ids, int count) {
   TRY(check_length(ids.size(), count));
   const SessionId session{++sessions_};
+  auto chosen = greedy_of(session, ids, count);
+  TRY(release({session}));
+  return chosen;
+}
+
+Result<std::vector<TokenId>> LocalRing::greedy_of(SessionId session, std::span<const TokenId> ids,
+                                                  int count) {
   std::vector<TokenId> chosen;
   std::vector<float> logits = TRY(prefill(session, ids, false));
   for (int i = 0; i < count; ++i) {
@@ -140,18 +146,32 @@ Result<std::vector<TokenId>> LocalRing::greedy(std::span<const TokenId> ids, int
         entry_of(session, static_cast<int>(ids.size()) + i, std::span(&chosen.back(), 1), 1));
     logits = TRY(run(std::move(batch)));
   }
-  Batch release;
-  release.commands.push_back(ReleaseSequence{session});
-  TRY(run(std::move(release)));
   return chosen;
+}
+
+Result<void> LocalRing::release(const std::vector<SessionId>& sessions) {
+  Batch batch;
+  for (const SessionId session : sessions) batch.commands.push_back(ReleaseSequence{session});
+  TRY(run(std::move(batch)));
+  return {};
+}
+
+int bench_kv_tokens(const ModelFiles& model, const BenchOptions& options) {
+  const int64_t each = std::min<int64_t>(
+      static_cast<int64_t>(std::max(options.prompt_tokens, 1)) + std::max(options.output_tokens, 0),
+      model.config.context_length);
+  const int64_t blocks = (each + kKvBlockSize - 1) / kKvBlockSize;
+  return static_cast<int>(
+      std::min<int64_t>(blocks * kKvBlockSize * std::max(options.sequences, 1), 1 << 30));
 }
 
 Result<BenchResult> LocalRing::bench(const BenchOptions& options) {
   BenchResult result;
   result.sequences = std::max(1, options.sequences);
-  result.output_tokens = std::clamp(options.output_tokens, 0, context_length_ - 1);
-  result.prompt_tokens =
-      std::clamp(options.prompt_tokens, 1, context_length_ - result.output_tokens);
+  const int room = std::min(context_length_, kv_blocks_ / result.sequences * kKvBlockSize);
+  if (room < 2) return resource_exhausted("there is no KV room for so many sequences");
+  result.output_tokens = std::clamp(options.output_tokens, 0, room - 1);
+  result.prompt_tokens = std::clamp(options.prompt_tokens, 1, room - result.output_tokens);
   // Any ids will do: the work does not depend on them.
   std::vector<TokenId> prompt;
   for (int i = 0; i < result.prompt_tokens; ++i)
@@ -174,9 +194,7 @@ Result<BenchResult> LocalRing::bench(const BenchOptions& options) {
   const int64_t end_us = real_world().now_us();
   result.prefill_seconds = static_cast<double>(middle_us - start_us) * 1e-6;
   result.decode_seconds = static_cast<double>(end_us - middle_us) * 1e-6;
-  Batch release;
-  for (const SessionId session : sessions) release.commands.push_back(ReleaseSequence{session});
-  TRY(run(std::move(release)));
+  TRY(release(sessions));
   return result;
 }
 

@@ -47,6 +47,9 @@ struct BenchResult {
   }
 };
 
+// The kv_capacity_tokens a ring needs for it.
+int bench_kv_tokens(const ModelFiles& model, const BenchOptions& options);
+
 class LocalRing {
  public:
   static Result<LocalRing> load(const ModelFiles& model, const LocalRingOptions& options);
@@ -55,7 +58,7 @@ class LocalRing {
   Result<std::vector<float>> logits(std::span<const TokenId> ids);
   // The `count` most probable next ids one after another; end-of-sequence is not special.
   Result<std::vector<TokenId>> greedy(std::span<const TokenId> ids, int count);
-  // Prefill, then decode of all sequences together. Needs kv_capacity_tokens for all of them.
+  // Prefill, then decode of all sequences together; clamped to the context and the KV room.
   Result<BenchResult> bench(const BenchOptions& options);
 
   int vocab_size() const { return vocab_size_; }
@@ -66,11 +69,15 @@ class LocalRing {
   Result<std::vector<float>> run(Batch batch);
   Result<std::vector<float>> prefill(SessionId session, std::span<const TokenId> ids,
                                      bool every_position);
+  Result<std::vector<TokenId>> greedy_of(SessionId session, std::span<const TokenId> ids,
+                                         int count);
+  Result<void> release(const std::vector<SessionId>& sessions);
   Result<void> check_length(size_t prompt, int output) const;
 
   std::vector<std::unique_ptr<InferenceEngine>> engines_;
   int vocab_size_ = 0;
   int context_length_ = 0;
+  int kv_blocks_ = 0;
   int chunk_rows_ = 512;
   uint64_t sessions_ = 0;
 };
