@@ -110,7 +110,13 @@ Topology PlacementPlans::topology_for(const Plan& plan) const {
 Result<Partition> PlacementPlans::partition_for(const Plan& plan) const {
   if (strategy_error_) return *strategy_error_;
   Topology topology = topology_for(plan);
-  if (topology.nodes.empty()) return unavailable("no node is left to hold it");
+  if (topology.nodes.empty()) {
+    const bool files = std::all_of(plan.refused.begin(), plan.refused.end(), [](const auto& entry) {
+      return entry.second.code == ErrorCode::not_found;
+    });
+    return Error{files ? ErrorCode::not_found : ErrorCode::unavailable,
+                 files ? "no node here has its files" : "no node is left to hold it"};
+  }
   PartitionRequest request = context_.options.partition;
   request.weight_format = context_.options.weight_format;
   return strategy_->partition(topology, plan.card, request);

@@ -334,6 +334,7 @@ void Sessions::on_plan_failed(const PlanFailed& failed) {
     const bool retry = failed.error.code == ErrorCode::unavailable
                            ? waited_us < context_.options.session_deadline_us
                            : request.moving && waited_us < kNoFitUs;
+    request.last_refusal = failed.error.message;
     if (retry) continue;
     fail(request, request.moving ? failed.error.in(request.trouble) : failed.error);
   }
@@ -357,9 +358,10 @@ void Sessions::tick_request(Request& request) {
     const int64_t waiting_us =
         request.waiting_since_us == 0 ? 0 : context_.now_us - request.waiting_since_us;
     if (request.waited_us + waiting_us < context_.options.session_deadline_us) return;
-    const std::string why = request.trouble.empty() ? "" : request.trouble + "; ";
-    return fail(request, unavailable(fmt::format("{}no node could take over {} in time", why,
-                                                 request.card.id)));
+    std::string why = fmt::format("no placement of {} came about in time", request.card.id);
+    if (!request.last_refusal.empty()) why = request.last_refusal;
+    if (!request.trouble.empty()) why = request.trouble + "; " + why;
+    return fail(request, unavailable(std::move(why)));
   }
   if (context_.now_us < request.next_send_us) return;
   if (request.state == State::running)

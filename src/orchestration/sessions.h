@@ -63,6 +63,7 @@ class Sessions {
     int64_t waiting_since_us = 0;  // placing, with nothing in sight; 0: something is
     int64_t waited_us = 0;         // of that, since it last ran
     std::string trouble;           // why it is not running, for people
+    std::string last_refusal;      // the last plan's failure, for people
     bool announced = false;
   };
   struct Closing {

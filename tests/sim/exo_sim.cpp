@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <charconv>
+#include <cstdio>
 #include <string_view>
 
 #include "scenario.h"
@@ -52,6 +53,7 @@ int main(int argc, char** argv) {
       fmt::print("FAILED seed {} {}\n", seed, problem);
     failures += !result.problems.empty();
     if (!quiet) fmt::print("seed {}: {}\n", seed, result.summary);
+    std::fflush(stdout);
     if (seed == last) break;
   }
   if (failures == 0)

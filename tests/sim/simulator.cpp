@@ -298,7 +298,7 @@ void Simulator::stop(const NodeId& node) {
 }
 
 void Simulator::restart(const NodeId& node) {
-  if (alive(node)) return;
+  if (!nodes_.contains(node) || alive(node)) return;
   last_fault_us_ = now_us_;
   for (const NodeId& peer : network_.linked_with(node)) network_.cut_link(node, peer);
   start(node);
