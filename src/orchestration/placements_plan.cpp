@@ -110,6 +110,8 @@ Topology PlacementPlans::topology_for(const Plan& plan) const {
 Result<Partition> PlacementPlans::partition_for(const Plan& plan) const {
   if (strategy_error_) return *strategy_error_;
   Topology topology = topology_for(plan);
+  if (topology.nodes.empty() && !plan.refused.empty())  // retrying would not help
+    return Error{plan.refused.begin()->second.code, "no node is left to hold it"};
   if (topology.nodes.empty()) return unavailable("no node is left to hold it");
   PartitionRequest request = context_.options.partition;
   request.weight_format = context_.options.weight_format;
