@@ -1,4 +1,4 @@
-// Gives the calling thread a name that debuggers and `top -H` show. At most 15 characters are kept.
+// Names the calling thread for debuggers and top; at most 15 bytes are kept. Never fails.
 #pragma once
 
 #include <string_view>
