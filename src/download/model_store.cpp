@@ -51,7 +51,13 @@ std::string folder_style(std::string name) {
 
 bool is_model_path(const fs::path& path) {
   std::error_code ignored;
-  if (fs::is_directory(path, ignored)) return fs::is_regular_file(path / "config.json", ignored);
+  if (fs::is_directory(path, ignored)) {
+    if (fs::is_regular_file(path / "config.json", ignored)) return true;
+    fs::directory_iterator entry(path, ignored);
+    for (const fs::directory_iterator end; !ignored && entry != end; entry.increment(ignored))
+      if (has_gguf_suffix(entry->path())) return true;
+    return false;
+  }
   return has_gguf_suffix(path) && fs::is_regular_file(path, ignored);
 }
 

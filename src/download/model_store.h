@@ -1,5 +1,6 @@
 // ModelStore: where models lie on this machine. Sees names and paths only; what is inside a folder
-// is model/'s to read. A model is a folder with a config.json, or a .gguf file. Found are, in this
+// is model/'s to read. A model is a folder with a config.json or a
+// .gguf file in it, or a .gguf file. Found are, in this
 // order: the built-in models, everything directly under the downloads folder, and what users gave
 // by path since the start. Thread-safe. Errors say where was looked.
 #pragma once

@@ -9,19 +9,10 @@
 #include <string>
 
 #include "core/model_card.h"
+#include "core/sampling.h"
 #include "model/architecture.h"
 
 namespace exo {
-
-// What generation_config.json asks for; a request that gives its own value goes before.
-struct GenerationDefaults {
-  std::optional<double> temperature;
-  std::optional<int> top_k;
-  std::optional<double> top_p;
-  std::optional<double> min_p;
-  std::optional<double> repetition_penalty;
-  std::optional<int> max_tokens;
-};
 
 struct ModelFiles {
   ModelCard card;

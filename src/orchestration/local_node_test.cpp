@@ -40,9 +40,10 @@ TEST(LocalNode, OneTwoAndThreeNodesGiveTheSameAnswer) {
     EXPECT_EQ(answer.error.message, "");
     EXPECT_EQ(answer.ids, expected({3, 1, 4, 1, 5}, 40));
     EXPECT_EQ(answer.finish, FinishReason::length);
-    const auto placements = cluster[0].status().core.placements;
-    ASSERT_FALSE(placements.empty());
-    EXPECT_EQ(placements[0].placement.stages.size(), count);
+    const auto placed = [&](const CoreView& view) {
+      return !view.placements.empty() && view.placements[0].placement.stages.size() == count;
+    };
+    EXPECT_TRUE(cluster[0].wait_until(placed, 20'000));  // gossip tells the others
   }
 }
 

@@ -176,8 +176,12 @@ Value repeat(const Value& value, Int count, Budget& budget) {
 
 Int clamp(Int value, Int low, Int high) { return std::min(std::max(value, low), high); }
 
-// The picked positions of Python's slice.indices().
-std::vector<size_t> picked(size_t length, const SliceBounds& bounds) {
+struct Stride {
+  Int start, stop, step;
+};
+
+// Python's slice.indices().
+Stride indices(size_t length, const SliceBounds& bounds) {
   const Int step = bounds.step.value_or(1);
   if (step == 0) fail("slice step cannot be zero");
   const Int size = static_cast<Int>(length);
@@ -187,13 +191,15 @@ std::vector<size_t> picked(size_t length, const SliceBounds& bounds) {
     if (!bound) return otherwise;
     return clamp(*bound < 0 ? *bound + size : *bound, low, high);
   };
-  const Int start = resolve(bounds.start, step > 0 ? low : high);
-  const Int stop = resolve(bounds.stop, step > 0 ? high : low);
+  return {resolve(bounds.start, step > 0 ? low : high), resolve(bounds.stop, step > 0 ? high : low),
+          clamp(step, -size - 1, size + 1)};
+}
+
+std::vector<size_t> picked(size_t length, const SliceBounds& bounds) {
+  const auto [start, stop, step] = indices(length, bounds);
   std::vector<size_t> positions;
-  for (Int i = start; step > 0 ? i < stop : i > stop; i += step) {
+  for (Int i = start; step > 0 ? i < stop : i > stop; i += step)
     positions.push_back(static_cast<size_t>(i));
-    if (step > size || step < -size) break;
-  }
   return positions;
 }
 
@@ -211,6 +217,16 @@ Value slice_text(const Value& value, const SliceBounds& bounds, Budget& budget) 
     for (const size_t i : picked(characters.size(), bounds)) out += characters[i];
   }
   return value.is_markup() ? Value::markup(std::move(out)) : Value(std::move(out));
+}
+
+Value slice_of_range(const Sequence& range, const SliceBounds& bounds, std::vector<Value> items) {
+  const auto [start, stop, step] = indices(range.items.size(), bounds);
+  const auto& [first, last, stride] = range.range;
+  auto made = std::make_shared<Sequence>();
+  made->kind = SequenceKind::range;
+  made->items = std::move(items);
+  made->range = {first + start * stride, first + stop * stride, step * stride};
+  return std::shared_ptr<const Sequence>(std::move(made));
 }
 
 std::optional<size_t> position(Int key, size_t length) {
@@ -289,6 +305,7 @@ Value slice(const Value& value, const SliceBounds& bounds, Budget& budget) {
   budget.step(sequence.items.size() / 8);
   std::vector<Value> out;
   for (const size_t i : picked(sequence.items.size(), bounds)) out.push_back(sequence.items[i]);
+  if (sequence.kind == SequenceKind::range) return slice_of_range(sequence, bounds, std::move(out));
   return sequence.is_tuple() ? Value::tuple(std::move(out)) : Value::list(std::move(out));
 }
 

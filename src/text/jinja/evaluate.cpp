@@ -92,7 +92,7 @@ Value SliceOf::compute(Frame& frame) const {
   if (container.is_undefined()) fail(container.undefined_message());
   const bool sliceable = container.is_string() || (container.is_sequence() &&
                                                    container.sequence().kind < SequenceKind::keys);
-  if (!sliceable) return Value::undefined(std::string(type_name(container)) + " cannot be sliced");
+  if (!sliceable) fail("'" + std::string(type_name(container)) + "' object cannot be sliced");
   return charge(frame.runtime, slice(container, bounds, frame.runtime.budget));
 }
 

@@ -32,7 +32,8 @@ Value map_attribute(Runtime& runtime, const Value& input, const Arguments& argum
   const AttributePath path(bound.at(0), runtime.budget);
   const bool has_default = bound.has(1) && !bound.at(1).is_none();
   std::vector<Value> out;
-  for (const Value& item : iterate(input, runtime.budget)->items) {
+  const auto source = iterate(input, runtime.budget);
+  for (const Value& item : source->items) {
     runtime.budget.step();
     Value value = path.get(runtime, item);
     out.push_back(has_default && value.is_undefined() ? bound.at(1) : std::move(value));
@@ -50,7 +51,8 @@ Value map(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const Arguments rest = rest_of(arguments, 1);
   std::vector<Value> out;
   const DepthGuard guard(runtime.budget);  // map("map", ...) is recursive
-  for (const Value& item : iterate(input, runtime.budget)->items) {
+  const auto source = iterate(input, runtime.budget);
+  for (const Value& item : source->items) {
     runtime.budget.step();
     out.push_back(charge(runtime, function(runtime, item, rest)));
   }
@@ -75,7 +77,8 @@ Value select_if(Runtime& runtime, const Value& input, const Arguments& arguments
   }
   const Arguments rest = rest_of(arguments, used + 1);
   std::vector<Value> out;
-  for (const Value& item : iterate(input, runtime.budget)->items) {
+  const auto source = iterate(input, runtime.budget);
+  for (const Value& item : source->items) {
     runtime.budget.step();
     const Value value = selection.by_attribute ? path.get(runtime, item) : item;
     const bool holds = test == nullptr ? truthy(value) : test(runtime, value, rest);
@@ -105,7 +108,8 @@ Value groupby(Runtime& runtime, const Value& input, const Arguments& arguments) 
     Value key, shown, item;
   };
   std::vector<Member> members;
-  for (const Value& item : iterate(input, runtime.budget)->items) {
+  const auto source = iterate(input, runtime.budget);
+  for (const Value& item : source->items) {
     Value shown = path.get(runtime, item);
     if (has_default && shown.is_undefined()) shown = bound.at(1);
     members.push_back({bound.flag(2) ? shown : ignore_case(shown), shown, item});

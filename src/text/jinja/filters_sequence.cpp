@@ -57,7 +57,8 @@ Value reverse(Runtime& runtime, const Value& input, const Arguments& arguments) 
   }
   Items items = paid(runtime, iterate(input, runtime.budget));
   std::reverse(items.begin(), items.end());
-  return Value::generator(std::move(items));
+  const bool reversible = !input.is_sequence() || input.sequence().kind != SequenceKind::generator;
+  return reversible ? Value::generator(std::move(items)) : Value::list(std::move(items));
 }
 
 Value items_filter(Runtime& runtime, const Value& input, const Arguments& arguments) {
@@ -81,7 +82,9 @@ Items sorted(Runtime& runtime, const Items& items, const Items& keys, bool backw
   return out;
 }
 
-// By one attribute, or by several: "age,name".
+// By one attribute, or by several: "age,name". Lists compare equal parts first, so that two
+// Undefined are no error when sorting; single values are for sets and extremes.
+template <bool kAsLists>
 Items keys_by(Runtime& runtime, const Items& items, const Value* attribute, bool with_case) {
   std::vector<AttributePath> paths;
   const bool by_attribute = attribute != nullptr && !attribute->is_none();
@@ -102,7 +105,7 @@ Items keys_by(Runtime& runtime, const Items& items, const Value* attribute, bool
     if (paths.empty()) parts.push_back(item);
     if (!with_case)
       for (Value& part : parts) part = ignore_case(part);
-    keys.push_back(parts.size() == 1 ? parts[0] : Value::list(std::move(parts)));
+    keys.push_back(kAsLists ? Value::list(std::move(parts)) : parts[0]);
   }
   return keys;
 }
@@ -111,7 +114,7 @@ Value sort(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const BoundArguments bound("sort", arguments, {"reverse", "case_sensitive", "attribute"});
   const auto source = iterate(input, runtime.budget);
   const Items& items = paid(runtime, source);
-  const Items keys = keys_by(runtime, items, bound.get(2), bound.flag(1));
+  const Items keys = keys_by<true>(runtime, items, bound.get(2), bound.flag(1));
   return Value::list(sorted(runtime, items, keys, bound.flag(0)));
 }
 
@@ -135,7 +138,7 @@ Value unique(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const BoundArguments bound("unique", arguments, {"case_sensitive", "attribute"});
   const auto source = iterate(input, runtime.budget);
   const Items& items = paid(runtime, source);
-  const Items keys = keys_by(runtime, items, bound.get(1), bound.flag(0));
+  const Items keys = keys_by<false>(runtime, items, bound.get(1), bound.flag(0));
   Dict seen;
   Items out;
   for (size_t i = 0; i < items.size(); ++i) {
@@ -151,7 +154,7 @@ Value extreme(Runtime& runtime, const Value& input, const Arguments& arguments, 
   const auto source = iterate(input, runtime.budget);
   const Items& items = paid(runtime, source);
   if (items.empty()) return Value::undefined("the sequence was empty");
-  const Items keys = keys_by(runtime, items, bound.get(1), bound.flag(0));
+  const Items keys = keys_by<false>(runtime, items, bound.get(1), bound.flag(0));
   size_t best = 0;
   for (size_t i = 1; i < items.size(); ++i) {
     const bool better = largest ? less(keys[best], keys[i], runtime.budget)

@@ -17,6 +17,13 @@ Value soft_text(Runtime& runtime, const Value& input) {
   return input.is_string() ? input : Value(to_str(input, runtime.budget));
 }
 
+const Value& need_string(const Value& input, std::string_view filter) {
+  if (input.is_undefined()) fail(input.undefined_message());
+  if (!input.is_string())
+    fail(std::string(filter) + " needs a string, not '" + std::string(type_name(input)) + "'");
+  return input;
+}
+
 Value by_method(Runtime& runtime, const Value& input, std::string_view method, const Arguments& a) {
   return find_string_method(method)(runtime, soft_text(runtime, input), a);
 }
@@ -38,7 +45,8 @@ Value title(Runtime& runtime, const Value& input, const Arguments& arguments) {
   static constexpr std::u32string_view kBefore = U"-({[<";
   std::string out;
   bool inside = false;
-  for (const std::string_view character : split_code_points(to_str(input, runtime.budget))) {
+  const std::string text = to_str(input, runtime.budget);
+  for (const std::string_view character : split_code_points(text)) {
     const char32_t code = decode_at(character, 0).code;
     const bool separator = is_space(code) || kBefore.find(code) != std::u32string_view::npos;
     if (separator)
@@ -111,15 +119,17 @@ Value indent(Runtime& runtime, const Value& input, const Arguments& arguments) {
   return like(input, out);
 }
 
-Value truncate(Runtime& runtime, const Value& input, const Arguments& arguments) {
+Value truncate(Runtime&, const Value& input, const Arguments& arguments) {
   const BoundArguments bound("truncate", arguments, {"length", "killwords", "end", "leeway"});
   const Int length = bound.integer(0, 255);
   const std::string end = bound.text(2, "...");
   const Int leeway = bound.has(3) && !bound.at(3).is_none() ? bound.integer(3, 5) : 5;
   const Int end_length = static_cast<Int>(count_code_points(end));
-  const Value text = soft_text(runtime, input);
   if (length < end_length || leeway < 0) fail("truncate needs a length that holds its ending");
-  if (static_cast<Int>(*length_of(text)) <= length + leeway) return text;
+  const auto size = length_of(input);
+  if (!size) fail("truncate needs a string, not '" + std::string(type_name(input)) + "'");
+  if (static_cast<Int>(*size) <= length + leeway) return input;
+  const Value& text = need_string(input, "truncate");
   std::string kept =
       text.text().substr(0, offset_of(text.text(), static_cast<size_t>(length - end_length)));
   if (!bound.flag(1)) {
@@ -139,7 +149,7 @@ Value wordwrap(Runtime& runtime, const Value& input, const Arguments& arguments)
   options.break_on_hyphens = bound.flag(3, true);
   const bool has_separator = bound.has(2) && !bound.at(2).is_none();
   const std::string separator = has_separator ? bound.text(2, "\n") : "\n";
-  const Value text = soft_text(runtime, input);
+  const Value& text = need_string(input, "wordwrap");
   runtime.budget.step(text.text().size());
   std::string out;
   bool first = true;
@@ -158,7 +168,8 @@ Value wordwrap(Runtime& runtime, const Value& input, const Arguments& arguments)
 Value wordcount(Runtime& runtime, const Value& input, const Arguments&) {
   size_t words = 0;
   bool inside = false;
-  for (const std::string_view character : split_code_points(soft_text(runtime, input).text())) {
+  const Value text = soft_text(runtime, input);
+  for (const std::string_view character : split_code_points(text.text())) {
     const bool word = is_word(decode_at(character, 0).code);
     words += word && !inside ? 1 : 0;
     inside = word;
@@ -221,7 +232,8 @@ Value urlencode(Runtime& runtime, const Value& input, const Arguments&) {
   const Value pairs =
       input.is_dict() ? find_container_method(input, "items")(runtime, input, {}) : input;
   std::string out;
-  for (const Value& pair : iterate(pairs, runtime.budget)->items) {
+  const auto source = iterate(pairs, runtime.budget);
+  for (const Value& pair : source->items) {
     const auto parts = iterate(pair, runtime.budget);
     if (parts->items.size() != 2) fail("urlencode needs pairs of key and value");
     if (!out.empty()) out += '&';

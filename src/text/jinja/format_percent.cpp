@@ -30,15 +30,18 @@ class PercentFormatter {
         convert();
       budget_.check_size(out_.size());
     }
-    const bool spare = is_tuple() ? used_ < arguments_.sequence().items.size()
-                                  : used_ == 0 && !arguments_.is_dict();
-    if (spare && !(arguments_.is_sequence() && !is_tuple()))
-      fail("not all arguments were used by the format string");
+    const size_t given = is_tuple() ? arguments_.sequence().items.size() : has_items() ? 0 : 1;
+    if (used_ < given) fail("not all arguments were used by the format string");
     return std::move(out_);
   }
 
  private:
   bool is_tuple() const { return arguments_.is_sequence() && arguments_.sequence().is_tuple(); }
+  // Such values may stay unused: a format may name their keys, or none.
+  bool has_items() const {
+    return arguments_.is_undefined() || arguments_.is_dict() ||
+           (arguments_.is_sequence() && arguments_.sequence().kind < SequenceKind::keys);
+  }
   bool at(std::string_view characters) const {
     return at_ < text_.size() && characters.find(text_[at_]) != std::string_view::npos;
   }
@@ -161,6 +164,7 @@ class PercentFormatter {
     style.precision = conversion.precision;
     style.alternate = conversion.alternate;
     if (whole && value.is_float()) {
+      if (style.type != 'd') fail("this format needs an integer, not a float");
       if (!(std::abs(value.number()) < 1e36)) fail("a float is too large for an integer format");
       value = static_cast<Int>(value.number());
     }

@@ -24,6 +24,9 @@ Value range(Runtime& runtime, const Arguments& arguments) {
   const Int stop = bound.has(1) ? bound.integer(1, 0) : bound.integer(0, 0);
   const Int step = bound.integer(2, 1);
   if (step == 0) fail("range() needs a step that is not zero");
+  constexpr Int kFar = Int{1} << 62;
+  for (const Int edge : {start, stop, step})
+    if (edge > kFar || edge < -kFar) fail_limit("the chat template makes a range too long");
   std::vector<Value> items;
   for (Int i = start; step > 0 ? i < stop : i > stop; i += step) {
     if (items.size() >= kMaxRange) fail_limit("the chat template makes a range too long");
@@ -44,7 +47,8 @@ void add_pairs(Dict& dict, const Value& source, Budget& budget) {
     for (const auto& [key, value] : source.dict().entries()) dict.set(key, value, budget);
     return;
   }
-  for (const Value& pair : iterate(source, budget)->items) {
+  const auto pairs = iterate(source, budget);
+  for (const Value& pair : pairs->items) {
     const auto parts = iterate(pair, budget);
     if (parts->items.size() != 2) fail("dict() needs pairs of key and value");
     dict.set(parts->items[0], parts->items[1], budget);
