@@ -21,6 +21,11 @@ Result<fs::path> path_of(const std::string& model) {
 
 bool is_gguf(const fs::path& path) { return path.extension() == ".gguf"; }
 
+Result<std::optional<ChatTemplateSource>> find_source(const fs::path& path, bool with_tools) {
+  if (is_gguf(path)) return chat_template_of_gguf(TRY(open_gguf(path))->metadata());
+  return find_chat_template(path, with_tools);
+}
+
 }  // namespace
 
 ModelStoreOptions model_store_options() {
@@ -49,9 +54,7 @@ Result<ModelTemplates> ModelTemplates::load(const std::string& model) {
   ModelTemplates templates;
   for (One* one : {&templates.plain_, &templates.with_tools_}) {
     const bool with_tools = one == &templates.with_tools_;
-    std::optional<ChatTemplateSource> source =
-        is_gguf(path) ? find_gguf_chat_template(TRY(open_gguf(path))->metadata())
-                      : TRY(find_chat_template(path, with_tools));
+    std::optional<ChatTemplateSource> source = TRY(find_source(path, with_tools));
     if (!source) return not_found(path.string() + " has no chat template");
     one->chat_template = TRY(ChatTemplate::parse(source->text));
     one->bos_token = source->bos_token;

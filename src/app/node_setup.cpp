@@ -2,23 +2,66 @@
 
 #include <fmt/core.h>
 
+#include <mutex>
+#include <thread>
+
 #include "app/local_model.h"
 #include "app/paths.h"
 #include "base/log.h"
 #include "inference/device_probe.h"
-#include "inference/local_engine.h"
 #include "networking/admission.h"
 #include "networking/grpc_transport.h"
 #include "networking/identity.h"
 #include "networking/interfaces.h"
 #include "networking/manual_discovery.h"
 #include "networking/udp_discovery.h"
+#include "orchestration/engine_factory.h"
 #include "orchestration/model_library.h"
 #include "orchestration/revocation_keeper.h"
 
 namespace exo {
 
+namespace {
+
+// Measures the device's speed once, in the background of the start.
+class SpeedProbe {
+ public:
+  class Result {
+   public:
+    void set(const DeviceSpeed& speed) {
+      const std::lock_guard lock(mutex_);
+      speed_ = speed;
+    }
+    // `device` with the speed, as far as it is known, and the memory of now.
+    DeviceCapabilities applied_to(DeviceCapabilities device) const {
+      device.memory_free_bytes = probe_memory().free_bytes;
+      const std::lock_guard lock(mutex_);
+      device.read_bandwidth_gb_per_s = speed_.read_bandwidth_gb_per_s;
+      device.gemm_gflops = speed_.gemm_gflops;
+      return device;
+    }
+
+   private:
+    mutable std::mutex mutex_;
+    DeviceSpeed speed_;
+  };
+
+  explicit SpeedProbe(int threads)
+      : result_(std::make_shared<Result>()),
+        thread_([threads, result = result_] { result->set(measure_speed(threads)); }) {}
+  ~SpeedProbe() { thread_.join(); }
+  std::shared_ptr<const Result> result() const { return result_; }
+
+ private:
+  std::shared_ptr<Result> result_;
+  std::thread thread_;
+};
+
+}  // namespace
+
 struct NodeSetup::Parts {
+  explicit Parts(int threads) : speed(threads) {}
+  SpeedProbe speed;
   std::shared_ptr<const Identity> identity;
   std::shared_ptr<ModelLibrary> models;
   std::shared_ptr<RevocationKeeper> revocations;
@@ -26,6 +69,8 @@ struct NodeSetup::Parts {
 };
 
 namespace {
+
+constexpr int kInviteLifetimeS = 15 * 60;
 
 std::string node_name(const NodeFlags& flags, const DeviceCapabilities& device) {
   return flags.node_name.empty() ? device.host_name : flags.node_name;
@@ -42,20 +87,6 @@ Result<CoreOptions> core_options(const NodeFlags& flags) {
   core.wire_dtype = flags.wire_dtype == "bf16" ? WireDtype::bf16 : WireDtype::f32;
   core.exact = flags.exact;
   return core;
-}
-
-EngineFactory engine_factory(const NodeFlags& flags, std::shared_ptr<ModelLibrary> models) {
-  const std::string backend = flags.inference_engine;
-  const int threads = flags.threads;
-  return [backend, threads, models](const Placement& placement,
-                                    size_t stage) -> Result<std::unique_ptr<InferenceEngine>> {
-    const auto path = TRY(models->locate(placement.card));
-    BackendOptions options;
-    options.threads = threads;
-    options.exact = placement.exact;
-    return make_local_engine(TRY(open_model(path, placement.card.id)),
-                             engine_options(placement, stage, backend, options));
-  };
 }
 
 std::unique_ptr<Discovery> make_discovery(const NodeFlags& flags,
@@ -101,14 +132,16 @@ Result<std::unique_ptr<NodeSetup>> NodeSetup::start(const NodeFlags& flags, uint
                                                     std::vector<std::string> api_urls) {
   TRY(check(flags));
   std::unique_ptr<NodeSetup> setup(new NodeSetup);
-  setup->parts_ = std::make_unique<Parts>();
+  setup->parts_ = std::make_unique<Parts>(flags.threads);
   Parts& parts = *setup->parts_;
   parts.identity = TRY(Identity::open({config_dir(), environment("EXO_CLUSTER_KEY")}));
   parts.models = make_disk_model_library(model_store_options());
 
   NodeOptions options;
   options.device = probe_device();
-  options.measure_device = [device = options.device] { return refresh_memory(device); };
+  options.measure_device = [device = options.device, speed = parts.speed.result()] {
+    return speed->applied_to(device);
+  };
   options.node_id = parts.identity->node_id();
   options.name = node_name(flags, options.device);
   options.cluster_id = parts.identity->cluster_id();
@@ -124,11 +157,16 @@ Result<std::unique_ptr<NodeSetup>> NodeSetup::start(const NodeFlags& flags, uint
                             api_port](uint16_t node_port) {
     return make_discovery(flags, identity, name, node_port, api_port);
   };
-  parts.inviter = std::make_unique<Inviter>(InviterOptions{parts.identity, flags.node_host});
-  options.create_invite = [&inviter = *parts.inviter] { return inviter.create_code(); };
-  options.addresses = [](uint16_t port) { return local_addresses(port); };
+  parts.inviter = std::make_unique<Inviter>(
+      InviterOptions{parts.identity, flags.node_host, 0, kInviteLifetimeS, {}});
+  options.create_invite = [&inviter = *parts.inviter]() -> Result<std::string> {
+    return TRY(inviter.invite()).code;
+  };
+  options.addresses = [host = flags.node_host](uint16_t port) {
+    return reachable_addresses(host, port);
+  };
   options.models = parts.models;
-  options.make_engine = engine_factory(flags, parts.models);
+  options.make_engine = make_engine_factory(parts.models, {flags.inference_engine, flags.threads});
   options.engine = flags.inference_engine;
   options.core = TRY(core_options(flags));
   options.default_model = flags.default_model;

@@ -7,6 +7,7 @@
 #include "app/console.h"
 #include "app/paths.h"
 #include "app/verbs.h"
+#include "inference/device_probe.h"
 #include "networking/admission.h"
 
 namespace exo {

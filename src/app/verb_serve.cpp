@@ -80,7 +80,7 @@ Result<void> check_api(const NodeFlags& flags) {
 std::vector<std::string> urls_of(const NodeFlags& flags, int port) {
   std::vector<std::string> urls = {fmt::format("http://localhost:{}", port)};
   if (is_loopback(flags.api_host)) return urls;
-  for (const PeerAddress& address : local_addresses(0))
+  for (const PeerAddress& address : reachable_addresses(flags.api_host, 0))
     if (address.interface_type != "loopback")
       urls.push_back(fmt::format("http://{}:{}", address.host, port));
   return urls;

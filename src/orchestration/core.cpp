@@ -147,7 +147,6 @@ class Core final : public NodeCore {
   void on_message(const NodeId& from, BatchResult& m) { held_.on_result(from, std::move(m)); }
   void on_message(const NodeId&, Tokens& m) { sessions_.on_tokens(m); }
   void on_message(const NodeId& from, BatchGap& m) { held_.on_gap(from, m); }
-  void on_message(const NodeId&, Revocations&) {}  // the driver's
   void on_message(const NodeId& from, StageError& m) { held_.on_stage_error(from, m); }
 
   CoreContext context_;
