@@ -15,11 +15,11 @@ namespace exo {
 inline constexpr int kMaxPartDepth = 8;
 inline constexpr size_t kMaxParts = 64;
 
-struct Part {
+struct JsonPart {
   const JsonObject* object = nullptr;
   std::string type;
 };
-Result<Part> read_part(const Json& value, std::string_view what);
+Result<JsonPart> read_part(const Json& value, std::string_view what);
 // The list of a Sequence, under `key`.
 Result<const JsonArray*> read_part_list(const JsonObject& object, std::string_view key, int depth);
 

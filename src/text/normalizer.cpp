@@ -8,6 +8,7 @@
 #include "text/byte_alphabet.h"
 #include "text/json_parts.h"
 #include "text/pattern.h"
+#include "text/precompiled.h"
 #include "text/unicode.h"
 
 namespace exo {
@@ -111,7 +112,7 @@ Made parse_bert(const JsonObject& object) {
 }
 
 Made parse_replace(const JsonObject& object) {
-  auto pattern = TRY(Pattern::make(TRY(read_pattern(object))));
+  auto pattern = TRY(TextPattern::make(TRY(read_pattern(object))));
   auto content = TRY(required_string(object, "content"));
   return from_function([pattern = std::move(pattern), content = std::move(content)](
                            const std::string& text) { return pattern.replace_all(text, content); });
@@ -180,7 +181,7 @@ Made parse_simple(std::string_view type) {
 
 Result<std::unique_ptr<const Normalizer>> parse_normalizer(const Json& value, int depth) {
   if (value.is_null()) return std::unique_ptr<const Normalizer>();
-  const Part part = TRY(read_part(value, "normalizer"));
+  const JsonPart part = TRY(read_part(value, "normalizer"));
   const JsonObject& object = *part.object;
   if (part.type == "Sequence") return parse_sequence(object, depth);
   if (part.type == "Replace") return parse_replace(object);
@@ -191,6 +192,12 @@ Result<std::unique_ptr<const Normalizer>> parse_normalizer(const Json& value, in
     return from_function([prefix = std::move(prefix)](std::string text) {
       return text.empty() ? text : prefix + text;
     });
+  }
+  if (part.type == "Precompiled") {
+    const std::string table = TRY(string_or(object, "precompiled_charsmap", ""));
+    auto charsmap = TRY(PrecompiledCharsmap::parse(table));
+    return from_function(
+        [charsmap = std::move(charsmap)](const std::string& text) { return charsmap.apply(text); });
   }
   return parse_simple(part.type);
 }

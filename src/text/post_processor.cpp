@@ -41,7 +41,7 @@ Result<PostProcessor> PostProcessor::parse(const Json& value) {
 
 Result<void> PostProcessor::parse_into(const Json& value, int depth) {
   if (value.is_null()) return {};
-  const Part part = TRY(read_part(value, "post-processor"));
+  const JsonPart part = TRY(read_part(value, "post-processor"));
   const JsonObject& object = *part.object;
   if (part.type == "ByteLevel") return {};  // offsets only
   if (part.type == "TemplateProcessing") return parse_template(object);
