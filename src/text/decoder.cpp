@@ -396,12 +396,33 @@ Made make(Arguments&&... arguments) {
       std::make_unique<T>(std::forward<Arguments>(arguments)...));
 }
 
-Made parse_sequence(const JsonObject& object, int depth) {
-  std::vector<std::unique_ptr<const TokenDecoder>> steps;
-  for (const Json& item : *TRY(read_part_list(object, "decoders", depth))) {
+using Steps = std::vector<std::unique_ptr<const TokenDecoder>>;
+
+// Only replacements lengthen a text much; published decoders have one or two.
+constexpr int kMaxReplacements = 3;
+
+Result<void> collect_steps(const JsonObject& sequence, int depth, Steps& steps, int& replacements) {
+  for (const Json& item : *TRY(read_part_list(sequence, "decoders", depth))) {
     if (item.is_null()) continue;
-    steps.push_back(TRY(parse_decoder(item, depth + 1)));
+    const JsonPart part = TRY(read_part(item, "decoder"));
+    if (part.type == "Replace") ++replacements;
+    if (part.type == "Sequence") {
+      TRY(collect_steps(*part.object, depth + 1, steps, replacements));
+    } else {
+      steps.push_back(TRY(parse_decoder(item)));
+    }
+    if (steps.size() > kMaxParts || replacements > kMaxReplacements) {
+      return unsupported(
+          fmt::format("more than {} decoders or {} replacements", kMaxParts, kMaxReplacements));
+    }
   }
+  return {};
+}
+
+Made parse_sequence(const JsonObject& object) {
+  Steps steps;
+  int replacements = 0;
+  TRY(collect_steps(object, 0, steps, replacements));
   return make<SequenceDecoder>(std::move(steps));
 }
 
@@ -434,11 +455,11 @@ class OutputSink final : public DecodeSink {
 
 }  // namespace
 
-Result<std::unique_ptr<const TokenDecoder>> parse_decoder(const Json& value, int depth) {
+Result<std::unique_ptr<const TokenDecoder>> parse_decoder(const Json& value) {
   if (value.is_null()) return make<JoinDecoder>();
   const JsonPart part = TRY(read_part(value, "decoder"));
   const JsonObject& object = *part.object;
-  if (part.type == "Sequence") return parse_sequence(object, depth);
+  if (part.type == "Sequence") return parse_sequence(object);
   if (part.type == "ByteLevel") return make<ByteLevelDecoder>();
   if (part.type == "ByteFallback") return make<ByteFallbackDecoder>();
   if (part.type == "Fuse") return make<FuseDecoder>();

@@ -33,7 +33,7 @@ class TokenDecoder {
 };
 
 // null gives a TokenDecoder too: tokens joined by spaces.
-Result<std::unique_ptr<const TokenDecoder>> parse_decoder(const Json& value, int depth = 0);
+Result<std::unique_ptr<const TokenDecoder>> parse_decoder(const Json& value);
 
 class DecodeChain {
  public:

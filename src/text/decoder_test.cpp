@@ -83,6 +83,13 @@ TEST(TokenDecoder, SuffixAndNone) {
   EXPECT_EQ(decoded("null", {}), "");
 }
 
+TEST(TokenDecoder, RefusesMoreReplacementsThanAnyoneNeeds) {
+  const std::string one = R"({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"})";
+  const std::string json =
+      R"({"type": "Sequence", "decoders": [)" + one + "," + one + "," + one + "," + one + "]}";
+  EXPECT_FALSE(parse_decoder(parse_json(json).value()).ok());
+}
+
 TEST(TokenDecoder, KnowsWhatATokenContributes) {
   const auto bytes = [](std::string_view json, std::string token) {
     return parse_decoder(parse_json(json).value()).value()->token_bytes(std::move(token));

@@ -14,6 +14,10 @@ namespace exo {
 // Parts may hold parts ("Sequence"); this many levels, and this many parts in one list.
 inline constexpr int kMaxPartDepth = 8;
 inline constexpr size_t kMaxParts = 64;
+// No step of ours makes a text longer than this; beyond it hostile ones are no longer followed, so
+// that a file cannot make a short text fill the memory.
+inline constexpr size_t kMaxGrowth = 16;
+inline constexpr size_t max_grown_bytes(size_t bytes) { return bytes * kMaxGrowth + 4096; }
 
 struct JsonPart {
   const JsonObject* object = nullptr;

@@ -38,7 +38,8 @@ std::string TextPattern::replace_all(std::string_view text, std::string_view con
   Scanner scanner(*this);
   scanner.reset(text);
   size_t copied = 0;
-  for (TextRange match; scanner.next(match); copied = match.end) {
+  const size_t limit = max_grown_bytes(text.size());
+  for (TextRange match; out.size() < limit && scanner.next(match); copied = match.end) {
     out += text.substr(copied, match.begin - copied);
     out += content;
   }

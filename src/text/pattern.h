@@ -31,6 +31,7 @@ class TextPattern {
     size_t position_ = 0;
   };
 
+  // Stops replacing at max_grown_bytes(text.size()).
   std::string replace_all(std::string_view text, std::string_view content) const;
 
  private:

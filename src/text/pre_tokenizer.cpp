@@ -178,19 +178,38 @@ class SequencePreTokenizer final : public PreTokenizer {
   explicit SequencePreTokenizer(std::vector<std::unique_ptr<const PreTokenizer>> steps)
       : steps_(std::move(steps)) {}
   void apply(PieceList& list) const override {
-    for (const auto& step : steps_) step->apply(list);
+    const size_t limit = max_grown_bytes(list.text.size());
+    for (const auto& step : steps_) {
+      if (list.text.size() > limit) break;
+      step->apply(list);
+    }
   }
 
  private:
   std::vector<std::unique_ptr<const PreTokenizer>> steps_;
 };
 
-Made parse_sequence(const JsonObject& object, int depth) {
-  std::vector<std::unique_ptr<const PreTokenizer>> steps;
-  for (const Json& item : *TRY(read_part_list(object, "pretokenizers", depth))) {
-    auto step = TRY(parse_pre_tokenizer(item, depth + 1));
-    if (step) steps.push_back(std::move(step));
+using Steps = std::vector<std::unique_ptr<const PreTokenizer>>;
+
+// Nested sequences become one, so that one limit holds for all of it.
+Result<void> collect_steps(const JsonObject& sequence, int depth, Steps& steps) {
+  for (const Json& item : *TRY(read_part_list(sequence, "pretokenizers", depth))) {
+    if (item.is_null()) continue;
+    const JsonPart part = TRY(read_part(item, "pre-tokenizer"));
+    if (part.type == "Sequence") {
+      TRY(collect_steps(*part.object, depth + 1, steps));
+    } else {
+      steps.push_back(TRY(parse_pre_tokenizer(item)));
+    }
+    if (steps.size() > kMaxParts)
+      return unsupported(fmt::format("more than {} pre-tokenizers", kMaxParts));
   }
+  return {};
+}
+
+Made parse_sequence(const JsonObject& object) {
+  Steps steps;
+  TRY(collect_steps(object, 0, steps));
   return std::unique_ptr<const PreTokenizer>(
       std::make_unique<SequencePreTokenizer>(std::move(steps)));
 }
@@ -245,11 +264,11 @@ Made parse_simple(std::string_view type) {
 
 }  // namespace
 
-Result<std::unique_ptr<const PreTokenizer>> parse_pre_tokenizer(const Json& value, int depth) {
+Result<std::unique_ptr<const PreTokenizer>> parse_pre_tokenizer(const Json& value) {
   if (value.is_null()) return std::unique_ptr<const PreTokenizer>();
   const JsonPart part = TRY(read_part(value, "pre-tokenizer"));
   const JsonObject& object = *part.object;
-  if (part.type == "Sequence") return parse_sequence(object, depth);
+  if (part.type == "Sequence") return parse_sequence(object);
   if (part.type == "Split") return parse_split(object);
   if (part.type == "ByteLevel") return parse_byte_level(object);
   if (part.type == "Metaspace") return parse_metaspace(object);

@@ -42,7 +42,7 @@ Result<VocabularyTable> read_vocabulary_object(const JsonObject& model) {
     const auto id = entry.value().is_number() ? entry.value().to_number<int64_t>(error) : -1;
     if (error || !entry.value().is_number())
       return corrupt(fmt::format("the id of token '{}' is not a whole number", token));
-    if (const auto added = table.add(token, id); !added.ok()) return added.error();
+    TRY(table.add(token, id));
   }
   return table;
 }

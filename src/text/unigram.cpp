@@ -17,6 +17,7 @@ namespace {
 constexpr double kUnknownPenalty = 10.0;  // SentencePiece's, below the lowest score
 // The search looks at every prefix of what follows, up to the longest token.
 constexpr size_t kMaxTokenBytes = 512;
+constexpr size_t kMaxVocabularyBytes = 16 * 1024 * 1024;  // of all tokens
 
 // A trie over bytes with sorted children, in one array.
 class ScoreTrie {
@@ -147,18 +148,21 @@ Result<Entries> read_entries(const JsonObject& object) {
   const JsonArray* list = TRY(get_array(object, "vocab"));
   if (list == nullptr) return corrupt("the Unigram model has no 'vocab'");
   Entries entries;
+  size_t bytes = 0;
   for (const Json& item : *list) {
     const bool fits = item.is_array() && item.get_array().size() == 2 &&
                       item.get_array()[0].is_string() && item.get_array()[1].is_number();
     if (!fits) return corrupt(R"(an entry of the Unigram vocabulary must be ["token", score])");
     const auto& token = item.get_array()[0].get_string();
-    if (token.size() > kMaxTokenBytes) {
+    bytes += token.size();
+    if (token.size() > kMaxTokenBytes || bytes > kMaxVocabularyBytes) {
       return unsupported(
-          fmt::format("a token of {} bytes is longer than {}", token.size(), kMaxTokenBytes));
+          fmt::format("a token of the Unigram vocabulary has more than {} bytes, or "
+                      "all of them more than {}",
+                      kMaxTokenBytes, kMaxVocabularyBytes));
     }
-    const auto added = entries.vocabulary.add({token.data(), token.size()},
-                                              static_cast<int64_t>(entries.scores.size()));
-    if (!added.ok()) return added.error();
+    TRY(entries.vocabulary.add({token.data(), token.size()},
+                               static_cast<int64_t>(entries.scores.size())));
     const double score = item.get_array()[1].to_number<double>();
     if (!std::isfinite(score)) return corrupt("a score of the Unigram vocabulary is not finite");
     entries.scores.push_back(score);
