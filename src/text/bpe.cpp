@@ -230,7 +230,7 @@ Result<std::unique_ptr<const TokenModel>> parse_bpe(const JsonObject& object) {
   }
   const JsonArray* merges = TRY(get_array(object, "merges"));
   if (merges == nullptr) return corrupt("the BPE model has no 'merges'");
-  if (const auto read = read_merges(*merges, config); !read.ok()) return read.error();
+  TRY(read_merges(*merges, config));
   return std::unique_ptr<const TokenModel>(std::make_unique<Bpe>(std::move(config)));
 }
 

@@ -25,13 +25,13 @@ constexpr std::string_view kLlama = R"({"type": "Sequence", "decoders": [
     {"type": "ByteFallback"}, {"type": "Fuse"},
     {"type": "Strip", "content": " ", "start": 1, "stop": 0}]})";
 
-TEST(Decoder, ByteLevelJoinsBytesAcrossTokens) {
+TEST(TokenDecoder, ByteLevelJoinsBytesAcrossTokens) {
   EXPECT_EQ(decoded(R"({"type": "ByteLevel"})", {"ðŁ", "ĺ", "Ģ", "Ġx"}), "😀 x");
   EXPECT_EQ(decoded(R"({"type": "ByteLevel"})", {"ðŁ", "x"}), "\uFFFDx");
   EXPECT_EQ(decoded(R"({"type": "ByteLevel"})", {"a b", "字"}), "a b字");  // not of the alphabet
 }
 
-TEST(Decoder, LlamaStripsOneSpaceAndJoinsBytes) {
+TEST(TokenDecoder, LlamaStripsOneSpaceAndJoinsBytes) {
   EXPECT_EQ(decoded(kLlama, {"▁Hello", "▁world"}), "Hello world");
   EXPECT_EQ(decoded(kLlama, {"▁▁", "x"}), " x");
   EXPECT_EQ(decoded(kLlama, {"▁", "<0xE2>", "<0x82>", "<0xAC>"}), "€");
@@ -41,7 +41,7 @@ TEST(Decoder, LlamaStripsOneSpaceAndJoinsBytes) {
   EXPECT_EQ(decoded(kLlama, {"<0xZZ>"}), "<0xZZ>");
 }
 
-TEST(Decoder, LlamaStreamsWhatIsCertain) {
+TEST(TokenDecoder, LlamaStreamsWhatIsCertain) {
   const auto decoder = parse_decoder(parse_json(kLlama).value());
   DecodeChain chain(**decoder);
   EXPECT_EQ(chain.push("▁Hi"), "Hi");
@@ -52,7 +52,7 @@ TEST(Decoder, LlamaStreamsWhatIsCertain) {
   EXPECT_EQ(chain.finish(), "");
 }
 
-TEST(Decoder, StripHoldsBackWhatMayBeTrailing) {
+TEST(TokenDecoder, StripHoldsBackWhatMayBeTrailing) {
   constexpr std::string_view kStrip = R"({"type": "Sequence", "decoders": [{"type": "Fuse"},
       {"type": "Strip", "content": "x", "start": 2, "stop": 2}]})";
   EXPECT_EQ(decoded(kStrip, {"x", "xx", "a", "x", "xx"}), "xax");
@@ -63,7 +63,7 @@ TEST(Decoder, StripHoldsBackWhatMayBeTrailing) {
             "ab");
 }
 
-TEST(Decoder, Metaspace) {
+TEST(TokenDecoder, Metaspace) {
   constexpr std::string_view kMeta = R"({"type": "Metaspace", "replacement": "▁"})";
   EXPECT_EQ(decoded(kMeta, {"▁a▁b", "▁c"}), "ab c");
   EXPECT_EQ(decoded(R"({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never"})",
@@ -71,19 +71,26 @@ TEST(Decoder, Metaspace) {
             " a b");
 }
 
-TEST(Decoder, WordPieceJoinsAndCleansUp) {
+TEST(TokenDecoder, WordPieceJoinsAndCleansUp) {
   constexpr std::string_view kWordPiece = R"({"type": "WordPiece"})";
   EXPECT_EQ(decoded(kWordPiece, {"un", "##aff", "##able", ",", "it", "'s"}), "unaffable, it's");
   EXPECT_EQ(decoded(R"({"type": "WordPiece", "cleanup": false})", {"a", "."}), "a .");
 }
 
-TEST(Decoder, SuffixAndNone) {
+TEST(TokenDecoder, SuffixAndNone) {
   EXPECT_EQ(decoded(R"({"type": "BPEDecoder"})", {"he", "llo</w>", "you</w>"}), "hello you");
   EXPECT_EQ(decoded("null", {"a", "", "b"}), "a  b");
   EXPECT_EQ(decoded("null", {}), "");
 }
 
-TEST(Decoder, KnowsWhatATokenContributes) {
+TEST(TokenDecoder, RefusesMoreReplacementsThanAnyoneNeeds) {
+  const std::string one = R"({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"})";
+  const std::string json =
+      R"({"type": "Sequence", "decoders": [)" + one + "," + one + "," + one + "," + one + "]}";
+  EXPECT_FALSE(parse_decoder(parse_json(json).value()).ok());
+}
+
+TEST(TokenDecoder, KnowsWhatATokenContributes) {
   const auto bytes = [](std::string_view json, std::string token) {
     return parse_decoder(parse_json(json).value()).value()->token_bytes(std::move(token));
   };

@@ -47,6 +47,15 @@ TEST(Normalizer, Bert) {
   EXPECT_EQ(normalized(R"({"type": "BertNormalizer", "strip_accents": false})", "É"), "é");
 }
 
+TEST(Normalizer, DoesNotLetAFileFillTheMemory) {
+  std::string steps;
+  for (int i = 0; i < 60; ++i)
+    steps += std::string(i == 0 ? "" : ", ") +
+             R"({"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaa"})";
+  const std::string json = R"({"type": "Sequence", "normalizers": [)" + steps + "]}";
+  EXPECT_LT(normalized(json, "aaaaaaaa").size(), 100'000u);
+}
+
 TEST(Normalizer, RefusesWhatItCannotDo) {
   EXPECT_FALSE(parse_normalizer(parse_json(R"({"type": "Wish"})").value()).ok());
   std::string deep = R"({"type": "NFC"})";

@@ -105,8 +105,7 @@ Result<GgufTokens> read_tokens(const JsonObject& metadata) {
   for (size_t id = 0; id < list.size(); ++id) {
     if (!list[id].is_string()) return corrupt("'tokenizer.ggml.tokens' must hold strings");
     const auto& text = list[id].get_string();
-    const auto added = tokens.vocabulary.add({text.data(), text.size()}, static_cast<int64_t>(id));
-    if (!added.ok()) return added.error();
+    TRY(tokens.vocabulary.add({text.data(), text.size()}, static_cast<int64_t>(id)));
     const bool known = !types.empty() && types[id] >= 1 && types[id] <= 6;
     tokens.types.push_back(known ? static_cast<int>(types[id]) : kNormal);
   }
@@ -157,13 +156,11 @@ Result<PostProcessor> read_post_processor(const JsonObject& metadata, bool add_b
     return {};
   };
   if (bos) {
-    const auto done = append_id("tokenizer.ggml.bos_token_id");
-    if (!done.ok()) return done.error();
+    TRY(append_id("tokenizer.ggml.bos_token_id"));
   }
   added.push_back(std::nullopt);
   if (eos) {
-    const auto done = append_id("tokenizer.ggml.eos_token_id");
-    if (!done.ok()) return done.error();
+    TRY(append_id("tokenizer.ggml.eos_token_id"));
   }
   PostProcessor processor;
   if (added.size() > 1) processor.append(std::move(added));
@@ -187,8 +184,7 @@ Result<PipelineParts> gpt2_parts(const JsonObject& metadata) {
   config.vocabulary = std::move(tokens.vocabulary);
   config.ignore_merges = kind.ignore_merges;
   const JsonArray& merges = *TRY(required_array(metadata, "tokenizer.ggml.merges"));
-  const auto read = read_merges(merges, config);
-  if (!read.ok()) return read.error();
+  TRY(read_merges(merges, config));
   parts.model = std::make_unique<Bpe>(std::move(config));
   return parts;
 }
