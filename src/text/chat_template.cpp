@@ -11,7 +11,7 @@ namespace exo {
 namespace {
 
 constexpr size_t kMaxConfigBytes = size_t{16} << 20;
-constexpr size_t kMaxTemplateBytes = size_t{4} << 20;
+constexpr size_t kMaxTemplateBytes = size_t{1} << 20;
 constexpr std::string_view kToolTemplate = "tool_use";
 
 class JinjaChatTemplate : public ChatTemplate {

@@ -209,10 +209,12 @@ Value slice_text(const Value& value, const SliceBounds& bounds, Budget& budget) 
   std::string out;
   if (value.text_data().ascii && bounds.step.value_or(1) == 1) {
     budget.step(text.size() / 64);
-    const auto positions = picked(text.size(), bounds);
-    if (!positions.empty()) out = text.substr(positions.front(), positions.size());
+    const auto [start, stop, step] = indices(text.size(), bounds);
+    if (start < stop)
+      out = text.substr(static_cast<size_t>(start), static_cast<size_t>(stop - start));
   } else {
     budget.step(text.size() / 8);
+    budget.check_size(text.size() * 4);  // what the characters take while it works
     const auto characters = split_code_points(text);
     for (const size_t i : picked(characters.size(), bounds)) out += characters[i];
   }

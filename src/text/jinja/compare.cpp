@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "text/jinja/object.h"
+#include "text/jinja/strings.h"
 #include "text/jinja/value.h"
 
 namespace exo::jinja {
@@ -47,7 +48,8 @@ bool equal_numbers(const Value& a, const Value& b) {
 size_t hash_number(const Value& value) {
   const double number = value.number();
   if (std::floor(number) != number || std::abs(number) > 9e15) return std::hash<double>()(number);
-  return std::hash<int64_t>()(static_cast<int64_t>(number));
+  const auto mixed = static_cast<uint64_t>(static_cast<int64_t>(number)) * 0x9E3779B97F4A7C15U;
+  return static_cast<size_t>(mixed ^ (mixed >> 32));
 }
 
 size_t hash_tuple(const Sequence& items, Budget& budget) {
@@ -109,8 +111,8 @@ bool contains(const Value& container, const Value& item, Budget& budget) {
   if (container.is_string()) {
     if (!item.is_string())
       fail("'in <string>' requires a string, not '" + std::string(type_name(item)) + "'");
-    budget.step(container.text().size() / kBytesPerStep);
-    return container.text().find(item.text()) != std::string::npos;
+    budget.step((container.text().size() + item.text().size()) / kBytesPerStep);
+    return find_text(container.text(), item.text(), false) != std::string_view::npos;
   }
   if (container.is_dict()) return container.dict().find(item, budget) != nullptr;
   const auto items = iterate(container, budget);

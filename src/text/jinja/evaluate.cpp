@@ -43,6 +43,8 @@ void add_named(Arguments& arguments, const Value& mapping) {
   if (!mapping.is_dict()) fail("the value behind ** must be a dict");
   for (const auto& [key, value] : mapping.dict().entries()) {
     if (!key.is_string()) fail("keywords must be strings");
+    if (arguments.named.size() >= kMaxArguments)
+      fail_limit("a call in the chat template has too many arguments");
     arguments.named.emplace_back(key.text(), value);
   }
 }
@@ -57,6 +59,18 @@ const Value& charge(Runtime& runtime, const Value& value) {
   else if (value.is_dict())
     runtime.budget.allocate(value.dict().size() * 4 * sizeof(Value));
   return value;
+}
+
+void charge_use(Runtime& runtime, const Value& value) {
+  constexpr size_t kBytesPerStep = 16;
+  if (value.is_string()) runtime.budget.step(value.text().size() / kBytesPerStep);
+  if (value.is_sequence()) runtime.budget.step(value.sequence().items.size() / kBytesPerStep);
+}
+
+void charge_use(Runtime& runtime, const Value& value, const Arguments& arguments) {
+  charge_use(runtime, value);
+  for (const Value& argument : arguments.positional) charge_use(runtime, argument);
+  for (const auto& [name, argument] : arguments.named) charge_use(runtime, argument);
 }
 
 Arguments CallSite::evaluate(Frame& frame) const {
@@ -113,13 +127,16 @@ Value Filter::apply_to(Frame& frame, const Value* innermost) const {
   if (function == nullptr) fail("no filter is named '" + name + "'");
   const Arguments values = arguments.evaluate(frame);
   frame.runtime.budget.line = line;
+  charge_use(frame.runtime, value, values);
   return charge(frame.runtime, function(frame.runtime, value, values));
 }
 
 Value Test::compute(Frame& frame) const {
   const Value value = input->evaluate(frame);
   if (function == nullptr) fail("no test is named '" + name + "'");
-  return function(frame.runtime, value, arguments.evaluate(frame)) != negated;
+  const Arguments values = arguments.evaluate(frame);
+  charge_use(frame.runtime, value, values);
+  return function(frame.runtime, value, values) != negated;
 }
 
 Value Sign::compute(Frame& frame) const {

@@ -29,8 +29,10 @@ Value filtered(const ExpressionPtr& filters, Frame& frame, Value value) {
 }
 
 void write(Frame& frame, const Value& value) {
+  const size_t before = frame.out.size();
   append_str(frame.out, value, frame.runtime.budget);
   frame.runtime.budget.check_size(frame.out.size());
+  frame.runtime.budget.allocate(frame.out.size() - before);
 }
 
 }  // namespace
@@ -57,7 +59,7 @@ void Target::assign(Frame& frame, const Value& value) const {
 
 Flow TextOutput::run(Frame& frame) const {
   frame.out += text;
-  frame.runtime.budget.step(text.size() / 64);
+  frame.runtime.budget.allocate(text.size());
   frame.runtime.budget.check_size(frame.out.size());
   return Flow::next;
 }

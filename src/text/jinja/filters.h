@@ -28,6 +28,6 @@ class AttributePath {
   std::vector<Value> parts_;
 };
 // Texts without their case, for filters that ignore it.
-Value ignore_case(const Value& value);
+Value ignore_case(const Value& value, Budget& budget);
 
 }  // namespace exo::jinja

@@ -54,6 +54,7 @@ Value map(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const auto source = iterate(input, runtime.budget);
   for (const Value& item : source->items) {
     runtime.budget.step();
+    charge_use(runtime, item, rest);
     out.push_back(charge(runtime, function(runtime, item, rest)));
   }
   return Value::generator(std::move(out));
@@ -81,6 +82,7 @@ Value select_if(Runtime& runtime, const Value& input, const Arguments& arguments
   for (const Value& item : source->items) {
     runtime.budget.step();
     const Value value = selection.by_attribute ? path.get(runtime, item) : item;
+    charge_use(runtime, value, rest);
     const bool holds = test == nullptr ? truthy(value) : test(runtime, value, rest);
     if (holds == selection.wanted) out.push_back(item);
   }
@@ -112,7 +114,7 @@ Value groupby(Runtime& runtime, const Value& input, const Arguments& arguments) 
   for (const Value& item : source->items) {
     Value shown = path.get(runtime, item);
     if (has_default && shown.is_undefined()) shown = bound.at(1);
-    members.push_back({bound.flag(2) ? shown : ignore_case(shown), shown, item});
+    members.push_back({bound.flag(2) ? shown : ignore_case(shown, runtime.budget), shown, item});
   }
   runtime.budget.allocate(members.size() * sizeof(Member));
   std::stable_sort(members.begin(), members.end(), [&](const Member& a, const Member& b) {
@@ -163,8 +165,10 @@ Value AttributePath::get(Runtime& runtime, const Value& item) const {
   return value;
 }
 
-Value ignore_case(const Value& value) {
-  return value.is_string() ? Value(to_lower(value.text())) : value;
+Value ignore_case(const Value& value, Budget& budget) {
+  if (!value.is_string()) return value;
+  budget.allocate(value.text().size());
+  return to_lower(value.text());
 }
 
 std::span<const NamedFilter> selecting_filters() { return kFilters; }

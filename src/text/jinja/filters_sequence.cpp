@@ -104,7 +104,7 @@ Items keys_by(Runtime& runtime, const Items& items, const Value* attribute, bool
     for (const auto& path : paths) parts.push_back(path.get(runtime, item));
     if (paths.empty()) parts.push_back(item);
     if (!with_case)
-      for (Value& part : parts) part = ignore_case(part);
+      for (Value& part : parts) part = ignore_case(part, runtime.budget);
     keys.push_back(kAsLists ? Value::list(std::move(parts)) : parts[0]);
   }
   return keys;
@@ -129,7 +129,7 @@ Value dictsort(Runtime& runtime, const Value& input, const Arguments& arguments)
   Items keys;
   for (const Value& item : items) {
     const Value& key = item.sequence().items[by == "key" ? 0 : 1];
-    keys.push_back(bound.flag(0) ? key : ignore_case(key));
+    keys.push_back(bound.flag(0) ? key : ignore_case(key, runtime.budget));
   }
   return Value::list(sorted(runtime, items, keys, bound.flag(2)));
 }
@@ -171,11 +171,11 @@ Value sum(Runtime& runtime, const Value& input, const Arguments& arguments) {
   Value total = bound.has(1) ? bound.at(1) : Value(0);
   const auto items = iterate(input, runtime.budget);
   const bool by_attribute = bound.has(0) && !bound.at(0).is_none();
+  const AttributePath path(by_attribute ? bound.at(0) : Value(), runtime.budget);
   if (total.is_string()) fail("sum cannot add strings: use join");
   for (const Value& item : items->items) {
     runtime.budget.step();
-    const Value part =
-        by_attribute ? AttributePath(bound.at(0), runtime.budget).get(runtime, item) : item;
+    const Value part = by_attribute ? path.get(runtime, item) : item;
     total = apply(Operator::add, total, part, runtime.budget);
   }
   return total;

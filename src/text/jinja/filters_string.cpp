@@ -46,8 +46,7 @@ Value title(Runtime& runtime, const Value& input, const Arguments& arguments) {
   std::string out;
   bool inside = false;
   const std::string text = to_str(input, runtime.budget);
-  for (const std::string_view character : split_code_points(text)) {
-    const char32_t code = decode_at(character, 0).code;
+  for_each_code_point(text, [&](std::string_view character, char32_t code) {
     const bool separator = is_space(code) || kBefore.find(code) != std::u32string_view::npos;
     if (separator)
       out += character;
@@ -56,7 +55,7 @@ Value title(Runtime& runtime, const Value& input, const Arguments& arguments) {
     else
       append_upper(out, code);
     inside = !separator;
-  }
+  });
   return out;
 }
 
@@ -79,14 +78,14 @@ Value join(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const BoundArguments bound("join", arguments, {"d", "attribute"});
   const std::string separator = bound.has(0) ? to_str(bound.at(0), runtime.budget) : "";
   const bool by_attribute = bound.has(1) && !bound.at(1).is_none();
+  const AttributePath path(by_attribute ? bound.at(1) : Value(), runtime.budget);
   const auto items = iterate(input, runtime.budget);
   std::string out;
   for (size_t i = 0; i < items->items.size(); ++i) {
     runtime.budget.step();
     if (i > 0) out += separator;
     if (by_attribute)
-      append_str(out, AttributePath(bound.at(1), runtime.budget).get(runtime, items->items[i]),
-                 runtime.budget);
+      append_str(out, path.get(runtime, items->items[i]), runtime.budget);
     else
       append_str(out, items->items[i], runtime.budget);
     runtime.budget.check_size(out.size());
@@ -151,6 +150,7 @@ Value wordwrap(Runtime& runtime, const Value& input, const Arguments& arguments)
   const std::string separator = has_separator ? bound.text(2, "\n") : "\n";
   const Value& text = need_string(input, "wordwrap");
   runtime.budget.step(text.text().size());
+  runtime.budget.check_size(text.text().size() * 64);
   std::string out;
   bool first = true;
   for (const std::string_view line : split_lines(text.text())) {
@@ -169,11 +169,10 @@ Value wordcount(Runtime& runtime, const Value& input, const Arguments&) {
   size_t words = 0;
   bool inside = false;
   const Value text = soft_text(runtime, input);
-  for (const std::string_view character : split_code_points(text.text())) {
-    const bool word = is_word(decode_at(character, 0).code);
-    words += word && !inside ? 1 : 0;
-    inside = word;
-  }
+  for_each_code_point(text.text(), [&](std::string_view, char32_t code) {
+    words += is_word(code) && !inside ? 1 : 0;
+    inside = is_word(code);
+  });
   return words;
 }
 

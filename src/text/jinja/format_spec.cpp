@@ -14,6 +14,7 @@ struct Specification {
   char align = '\0';
   char sign = '-';
   bool alternate = false;
+  bool zero = false;  // the fill and alignment are those of a leading 0
   size_t width = 0;
   char grouping = '\0';
   int precision = -1;
@@ -34,6 +35,7 @@ class Scanner {
       if (out.align == '\0') {
         out.align = '=';
         out.fill = "0";
+        out.zero = true;
       }
       take();
     }
@@ -78,10 +80,12 @@ class Scanner {
 
 std::string format_text(const Value& value, const Specification& spec, Budget& budget) {
   if (spec.type != '\0' && spec.type != 's') fail("unknown format code for a string");
-  if (spec.align == '=') fail("'=' alignment is for numbers");
+  if (spec.align == '=' && !spec.zero) fail("'=' alignment is for numbers");
+  if (spec.sign != '-' || spec.grouping != '\0') fail("signs and grouping are for numbers");
   std::string text = to_str(value, budget);
   if (spec.precision >= 0) text.resize(offset_of(text, static_cast<size_t>(spec.precision)));
-  return pad(std::move(text), spec.width, spec.align == '\0' ? '<' : spec.align, spec.fill, budget);
+  const bool left = spec.align == '\0' || spec.align == '=';
+  return pad(std::move(text), spec.width, left ? '<' : spec.align, spec.fill, budget);
 }
 
 NumberStyle number_style(const Value& value, const Specification& spec) {

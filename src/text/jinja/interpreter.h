@@ -65,6 +65,9 @@ using TestFunction = bool (*)(Runtime&, const Value& input, const Arguments&);
 FilterFunction find_filter(std::string_view name);  // nullptr where there is none
 TestFunction find_test(std::string_view name);
 
+// Pays for reading a value, and the arguments with it, before a filter, test or method does.
+void charge_use(Runtime& runtime, const Value& value);
+void charge_use(Runtime& runtime, const Value& value, const Arguments& arguments);
 // Pays for a value that has just been made.
 const Value& charge(Runtime& runtime, const Value& value);
 

@@ -10,7 +10,7 @@
 namespace exo::jinja {
 namespace {
 
-constexpr std::array<std::string_view, 7> kLongSymbols = {"//", "**", "==", "!=", ">=", "<=", ""};
+constexpr std::array<std::string_view, 6> kLongSymbols = {"//", "**", "==", "!=", ">=", "<="};
 constexpr std::string_view kShortSymbols = "+-/*%~[](){}><=.:|,;";
 
 // One kind of line break, and one trailing break less: what jinja2 does before it reads on.
@@ -128,6 +128,7 @@ class Lexer {
   }
 
   void read_comment() {
+    if (at_ == source_.size()) return;  // jinja2 overlooks a tag that is the very end
     const size_t close = source_.find("#}", at_);
     if (close == std::string::npos) fail("a comment is never closed with '#}'", line_);
     const bool has_sign = close > at_ && (source_[close - 1] == '-' || source_[close - 1] == '+');
@@ -135,6 +136,7 @@ class Lexer {
   }
 
   void read_raw() {
+    if (at_ == source_.size()) return;
     for (size_t i = source_.find("{%", at_); i != std::string::npos;
          i = source_.find("{%", i + 1)) {
       const char next = i + 2 < source_.size() ? source_[i + 2] : '\0';
@@ -185,6 +187,7 @@ class Lexer {
     if (!is_identifier_start(decode_at(source_, at_).code)) fail("bad character in a name", line_);
     while (end < source_.size() && is_word(decode_at(source_, end).code))
       end += decode_at(source_, end).size_bytes;
+    if (end - at_ > kMaxNameBytes) fail_limit("a name in the chat template is too long");
     add(TokenType::name, source_.substr(at_, end - at_));
     advance_to(end);
   }
@@ -209,7 +212,7 @@ class Lexer {
   void read_symbol() {
     std::string symbol(1, source_[at_]);
     for (const std::string_view longer : kLongSymbols)
-      if (!longer.empty() && looking_at(longer)) symbol = longer;
+      if (looking_at(longer)) symbol = longer;
     if (symbol.size() == 1 && kShortSymbols.find(symbol) == std::string_view::npos)
       fail("unexpected character " +
                repr_text(source_.substr(at_, decode_at(source_, at_).size_bytes)),

@@ -15,7 +15,7 @@
 namespace exo::jinja {
 
 struct Limits {
-  size_t source_bytes = 4 << 20;
+  size_t source_bytes = size_t{1} << 20;
   int64_t steps = 20'000'000;
   size_t allocated_bytes = size_t{512} << 20;  // everything a rendering makes, also what it drops
   size_t value_bytes = size_t{32} << 20;       // one string or list, and the output
@@ -24,6 +24,8 @@ struct Limits {
 inline constexpr int kMaxSyntaxDepth = 150;  // of the syntax tree
 inline constexpr int kMaxValueDepth = 150;   // of lists in lists
 inline constexpr size_t kMaxRange = 100'000;
+inline constexpr size_t kMaxNameBytes = 256;
+inline constexpr size_t kMaxArguments = 255;  // of one call, and parameters of one macro
 
 struct Failure {
   ErrorCode code = ErrorCode::corrupt;

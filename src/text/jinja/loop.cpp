@@ -19,6 +19,11 @@ Value Loop::neighbour(bool exists, size_t index, std::string_view which) const {
   return Value::undefined("there is no " + std::string(which) + " item");
 }
 
+std::string Loop::repr(Budget&) const {
+  return "<LoopContext " + std::to_string(index_ + 1) + "/" + std::to_string(items_->items.size()) +
+         ">";
+}
+
 std::optional<Value> Loop::attribute(std::string_view name) {
   const size_t count = items_->items.size();
   if (name == "index") return Value(index_ + 1);

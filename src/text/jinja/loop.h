@@ -16,6 +16,7 @@ class Loop : public Object {
 
   void move_to(size_t index) { index_ = index; }
   std::string_view type_name() const override { return "LoopContext"; }
+  std::string repr(Budget& budget) const override;
   std::optional<Value> attribute(std::string_view name) override;
   bool callable() const override { return statement_.recursive; }
   Value call(Runtime& runtime, const Arguments& arguments) override;

@@ -45,25 +45,23 @@ Value capitalize_method(Runtime&, const Value& self, const Arguments&) {
 Value title(Runtime&, const Value& self, const Arguments&) {
   std::string out;
   bool inside = false;
-  for (const std::string_view character : split_code_points(self.text())) {
-    const char32_t code = decode_at(character, 0).code;
+  for_each_code_point(self.text(), [&](std::string_view, char32_t code) {
     if (inside)
       append_lower(out, code);
     else
       append_title(out, code);
     inside = is_upper(code) || is_lower(code);
-  }
+  });
   return like(self, out);
 }
 Value swapcase(Runtime&, const Value& self, const Arguments&) {
   std::string out;
-  for (const std::string_view character : split_code_points(self.text())) {
-    const char32_t code = decode_at(character, 0).code;
+  for_each_code_point(self.text(), [&](std::string_view, char32_t code) {
     if (is_upper(code))
       append_lower(out, code);
     else
       append_upper(out, code);
-  }
+  });
   return like(self, out);
 }
 
@@ -91,6 +89,7 @@ Value split_method(Runtime& runtime, const Value& self, const Arguments& argumen
                    bool from_right) {
   const BoundArguments bound("split", arguments, {"sep", "maxsplit"});
   const Int limit = bound.integer(1, -1);
+  runtime.budget.check_size(self.text().size() * 4);  // what the pieces take while it works
   if (!bound.has(0) || bound.at(0).is_none())
     return split_pieces(runtime, self, split_space(self.text(), limit, from_right));
   const std::string& separator = bound.text(0, "");
@@ -114,7 +113,7 @@ Value partition_at(Runtime& runtime, const Value& self, const Arguments& argumen
   if (separator.empty()) fail("partition() needs a separator that is not empty");
   const std::string& text = self.text();
   runtime.budget.allocate(text.size());
-  const size_t at = last ? text.rfind(separator) : text.find(separator);
+  const size_t at = find_text(text, separator, last);
   if (at != std::string::npos)
     return Value::tuple({like(self, text.substr(0, at)), like(self, separator),
                          like(self, text.substr(at + separator.size()))});
@@ -177,17 +176,17 @@ Value expandtabs(Runtime& runtime, const Value& self, const Arguments& arguments
   const size_t size = checked_width(bound.integer(0, 8));
   std::string out;
   size_t column = 0;
-  for (const std::string_view character : split_code_points(self.text())) {
-    if (character == "\t") {
-      const size_t spaces = size == 0 ? 0 : size - column % size;
-      runtime.budget.check_size(out.size() + spaces);
-      out.append(spaces, ' ');
-      column += spaces;
-      continue;
+  for_each_code_point(self.text(), [&](std::string_view character, char32_t code) {
+    if (code != '\t') {
+      column = code == '\n' || code == '\r' ? 0 : column + 1;
+      out += character;
+      return;
     }
-    column = character == "\n" || character == "\r" ? 0 : column + 1;
-    out += character;
-  }
+    const size_t spaces = size == 0 ? 0 : size - column % size;
+    runtime.budget.check_size(out.size() + spaces);
+    out.append(spaces, ' ');
+    column += spaces;
+  });
   return like(self, out);
 }
 

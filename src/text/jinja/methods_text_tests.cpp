@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "text/jinja/interpreter.h"
+#include "text/jinja/strings.h"
 #include "text/jinja/unicode.h"
 
 namespace exo::jinja {
@@ -58,7 +59,7 @@ Value find_in(Runtime& runtime, const Value& self, const Arguments& arguments, b
   const std::string& wanted = bound.text(0, "");
   runtime.budget.step(self.text().size() / 64);
   const Window view = window(self, bound);
-  const size_t at = last ? view.text.rfind(wanted) : view.text.find(wanted);
+  const size_t at = find_text(view.text, wanted, last);
   if (!view.valid || at == std::string_view::npos) return -1;
   return view.first_index + count_code_points(view.text.substr(0, at));
 }
@@ -82,19 +83,15 @@ Value count(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const Window view = window(self, bound);
   if (!view.valid) return 0;
   if (wanted.empty()) return count_code_points(view.text) + 1;
-  size_t times = 0;
-  for (size_t at = view.text.find(wanted); at != std::string_view::npos;
-       at = view.text.find(wanted, at + wanted.size()))
-    ++times;
-  return times;
+  return split_text(view.text, wanted, -1, false).size() - 1;
 }
 
 template <class Test>
 Value all_of(const Value& self, Test test) {
-  const auto characters = split_code_points(self.text());
-  return !characters.empty() &&
-         std::all_of(characters.begin(), characters.end(),
-                     [&](std::string_view c) { return test(decode_at(c, 0).code); });
+  bool all = !self.text().empty();
+  for_each_code_point(self.text(),
+                      [&](std::string_view, char32_t code) { all = all && test(code); });
+  return all;
 }
 bool alnum(char32_t code) { return is_alpha(code) || is_numeric(code); }
 Value isalpha_method(Runtime&, const Value& self, const Arguments&) {
@@ -124,12 +121,12 @@ Value isidentifier(Runtime&, const Value& self, const Arguments&) {
 
 Value has_only_case(const Value& self, bool upper) {
   bool any = false;
-  for (const std::string_view character : split_code_points(self.text())) {
-    const char32_t code = decode_at(character, 0).code;
-    if (upper ? is_lower(code) : is_upper(code)) return false;
+  bool other = false;
+  for_each_code_point(self.text(), [&](std::string_view, char32_t code) {
     any |= upper ? is_upper(code) : is_lower(code);
-  }
-  return any;
+    other |= upper ? is_lower(code) : is_upper(code);
+  });
+  return any && !other;
 }
 Value isupper_method(Runtime&, const Value& self, const Arguments&) {
   return has_only_case(self, true);
@@ -140,13 +137,13 @@ Value islower_method(Runtime&, const Value& self, const Arguments&) {
 Value istitle(Runtime&, const Value& self, const Arguments&) {
   bool any = false;
   bool inside = false;
-  for (const std::string_view character : split_code_points(self.text())) {
-    const char32_t code = decode_at(character, 0).code;
-    if ((is_upper(code) && inside) || (is_lower(code) && !inside)) return false;
+  bool wrong = false;
+  for_each_code_point(self.text(), [&](std::string_view, char32_t code) {
+    wrong |= (is_upper(code) && inside) || (is_lower(code) && !inside);
     inside = is_upper(code) || is_lower(code);
     any |= inside;
-  }
-  return any;
+  });
+  return any && !wrong;
 }
 
 struct Method {

@@ -33,6 +33,7 @@ class BoundMethod : public Object {
   }
   bool callable() const override { return true; }
   Value call(Runtime& runtime, const Arguments& arguments) override {
+    charge_use(runtime, self_, arguments);
     return method_(runtime, self_, arguments);
   }
   int depth() const override { return self_.depth() + 1; }
@@ -159,7 +160,7 @@ void Namespace::set(std::string_view name, Value value) {
     held = std::move(value);
     return;
   }
-  if (entries_.size() >= 1000) fail_limit("a namespace of the chat template has too many names");
+  if (entries_.size() >= 250) fail_limit("a namespace of the chat template has too many names");
   entries_.emplace_back(name, std::move(value));
 }
 

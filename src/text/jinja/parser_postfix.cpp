@@ -119,6 +119,8 @@ CallSite Parser::parse_arguments(Expression& parent) {
   expect_symbol("(");
   while (!at_symbol(")")) {
     parse_argument(parent, site);
+    if (site.positional.size() + site.named.size() > kMaxArguments)
+      fail_limit("a call in the chat template has too many arguments");
     if (!skip_symbol(",")) break;
   }
   expect_symbol(")");

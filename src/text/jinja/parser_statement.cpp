@@ -180,6 +180,7 @@ Signature Parser::parse_signature() {
   expect_symbol("(");
   while (!at_symbol(")")) {
     signature.names.push_back(take_identifier());
+    if (signature.names.size() > kMaxArguments) fail_limit("a macro has too many parameters");
     if (skip_symbol("="))
       signature.defaults.push_back(parse_expression());
     else if (!signature.defaults.empty())

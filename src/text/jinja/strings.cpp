@@ -71,7 +71,38 @@ double read_double(const std::string& text) {
   return value;
 }
 
+// Knuth, Morris and Pratt: where `wanted` begins in `text`, both read forwards or backwards.
+template <class Iterator>
+size_t search(Iterator text, size_t size, Iterator wanted, size_t wanted_size) {
+  std::vector<size_t> borders(wanted_size + 1, 0);
+  for (size_t i = 1, k = 0; i < wanted_size; ++i) {
+    const auto at = [&](size_t position) {
+      return *(wanted + static_cast<std::ptrdiff_t>(position));
+    };
+    while (k > 0 && at(i) != at(k)) k = borders[k];
+    if (at(i) == at(k)) ++k;
+    borders[i + 1] = k;
+  }
+  size_t matched = 0;
+  for (size_t i = 0; i < size; ++i, ++text) {
+    const auto next = [&] { return *(wanted + static_cast<std::ptrdiff_t>(matched)); };
+    while (matched > 0 && *text != next()) matched = borders[matched];
+    if (*text == next()) ++matched;
+    if (matched == wanted_size) return i + 1 - wanted_size;
+  }
+  return std::string_view::npos;
+}
+
 }  // namespace
+
+size_t find_text(std::string_view text, std::string_view wanted, bool last) {
+  constexpr size_t kShort = 64;  // for such texts the simple way is quicker and cannot be bad
+  if (wanted.size() > text.size()) return std::string_view::npos;
+  if (wanted.size() <= kShort) return last ? text.rfind(wanted) : text.find(wanted);
+  if (!last) return search(text.begin(), text.size(), wanted.begin(), wanted.size());
+  const size_t found = search(text.rbegin(), text.size(), wanted.rbegin(), wanted.size());
+  return found == std::string_view::npos ? found : text.size() - found - wanted.size();
+}
 
 Value like(const Value& self, std::string_view text) {
   return self.is_markup() ? Value::markup(std::string(text)) : Value(text);
@@ -96,19 +127,20 @@ std::string replace_text(std::string_view text, std::string_view old, std::strin
     if (count != 0) paste(at, at);
     return out + std::string(text.substr(at));
   }
-  for (size_t found = text.find(old); found != std::string_view::npos && count != 0;
-       found = text.find(old, at)) {
-    paste(at, found);
-    at = found + old.size();
+  const auto pieces = split_text(text, old, count, false);
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    if (i > 0) out += replacement;
+    out += pieces[i];
+    budget.check_size(out.size());
   }
-  return out + std::string(text.substr(at));
+  return out;
 }
 
 std::vector<std::string_view> split_text(std::string_view text, std::string_view separator,
                                          Int limit, bool from_right) {
   std::vector<std::string_view> pieces;
   while (limit-- != 0) {
-    const size_t found = from_right ? text.rfind(separator) : text.find(separator);
+    const size_t found = find_text(text, separator, from_right);
     if (found == std::string_view::npos) break;
     const size_t after = found + separator.size();
     pieces.push_back(from_right ? text.substr(after) : text.substr(0, found));
@@ -203,7 +235,7 @@ std::optional<Int> parse_python_int(std::string_view text, int base) {
 namespace {
 
 struct Chunk {
-  std::string text;
+  std::string_view text;
   size_t length;
   bool space;
 };
@@ -217,9 +249,11 @@ std::vector<Chunk> chunks_of(std::string_view line, bool break_on_hyphens) {
   bool fresh = true;
   for (size_t i = 0; i < characters.size(); ++i) {
     const bool space = is_space(code_at(i));
-    if (fresh || space != chunks.back().space) chunks.push_back({"", 0, space});
-    chunks.back().text += characters[i];
-    ++chunks.back().length;
+    if (fresh || space != chunks.back().space)
+      chunks.push_back({characters[i].substr(0, 0), 0, space});
+    Chunk& chunk = chunks.back();  // grows by the character behind it
+    chunk.text = {chunk.text.data(), chunk.text.size() + characters[i].size()};
+    ++chunk.length;
     fresh = break_on_hyphens && characters[i] == "-" && i >= 2 && letter(i - 1) && letter(i - 2) &&
             letter(i + 1) && letter(i + 2);
   }
@@ -243,7 +277,7 @@ std::vector<std::string> wrap_text(std::string_view line, const WrapOptions& opt
       if (options.break_long_words && options.width > length) {
         const size_t taken = offset_of(chunks[i].text, options.width - length);
         row.push_back({chunks[i].text.substr(0, taken), options.width - length, false});
-        chunks[i].text.erase(0, taken);
+        chunks[i].text.remove_prefix(taken);
         chunks[i].length -= options.width - length;
       } else if (row.empty()) {
         row.push_back(chunks[i++]);

@@ -12,6 +12,9 @@ namespace exo::jinja {
 // A string that is markup where `self` is.
 Value like(const Value& self, std::string_view text);
 
+// The first or the last occurrence; npos where there is none. Linear in both sizes, whatever the
+// texts are, unlike std::string::find.
+size_t find_text(std::string_view text, std::string_view wanted, bool last);
 // At most `count` occurrences, from the left; all where it is negative.
 std::string replace_text(std::string_view text, std::string_view old, std::string_view replacement,
                          Int count, Budget& budget);

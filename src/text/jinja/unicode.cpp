@@ -3,6 +3,7 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <unordered_set>
 
 namespace exo::jinja {
 namespace {
@@ -33,11 +34,6 @@ std::string_view special_upper(char32_t code) {
     default:
       return "";
   }
-}
-
-bool next_strippable(std::string_view text, size_t offset, std::string_view characters) {
-  const CodePoint point = decode_at(text, offset);
-  return characters.find(text.substr(offset, point.size_bytes)) != std::string_view::npos;
 }
 
 size_t last_start(std::string_view text) {
@@ -198,8 +194,10 @@ std::string_view strip_space(std::string_view text, Side side) {
 }
 
 std::string_view strip_characters(std::string_view text, std::string_view characters, Side side) {
-  return strip_if(text, side, [characters](std::string_view rest, size_t offset) {
-    return next_strippable(rest, offset, characters);
+  std::unordered_set<char32_t> known;
+  for_each_code_point(characters, [&](std::string_view, char32_t code) { known.insert(code); });
+  return strip_if(text, side, [&](std::string_view rest, size_t offset) {
+    return known.count(decode_at(rest, offset).code) > 0;
   });
 }
 

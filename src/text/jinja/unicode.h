@@ -21,6 +21,15 @@ bool is_ascii(std::string_view text);
 size_t count_code_points(std::string_view text);
 // The byte at which the index-th code point starts; text.size() beyond the end.
 size_t offset_of(std::string_view text, size_t index);
+// f(character, code) for each.
+template <class Function>
+void for_each_code_point(std::string_view text, Function f) {
+  for (size_t i = 0; i < text.size();) {
+    const CodePoint point = decode_at(text, i);
+    f(text.substr(i, point.size_bytes), point.code);
+    i += point.size_bytes;
+  }
+}
 std::vector<std::string_view> split_code_points(std::string_view text);
 
 // Classes and cases as Python's str has them.

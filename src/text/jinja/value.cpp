@@ -142,7 +142,10 @@ void Dict::set(std::string_view key, Value value) {
 }
 
 const Value* Dict::find(const Value& key, Budget& budget) const {
-  if (key.is_string()) return find(key.text());
+  if (key.is_string()) {
+    budget.step(key.text().size() / 64);
+    return find(key.text());
+  }
   const auto [first, last] = index_.equal_range(hash_of(key, budget));
   for (auto it = first; it != last; ++it)
     if (equal(entries_[it->second].first, key, budget)) return &entries_[it->second].second;
