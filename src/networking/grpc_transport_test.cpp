@@ -161,14 +161,32 @@ TEST_F(GrpcTransportTest, GarbageOnThePortHarmsNobody) {
   EXPECT_EQ(std::get<Leave>(b.handler.next_message()).reason, "still here");
 }
 
+TEST_F(GrpcTransportTest, IPv6Works) {
+  LinkedNode a(home_.path());
+  GrpcTransportOptions options;
+  options.identity = Identity::open({home_.path(), ""}).value();
+  options.host = "::1";
+  RecordingHandler handler;  // outlives the transport
+  GrpcTransport b(options);
+  if (!b.start(handler).ok()) GTEST_SKIP() << "no IPv6 here";
+  a.transport->connect(options.identity->node_id(), {"::1", b.port(), "loopback"});
+  EXPECT_TRUE(a.handler.wait_up(options.identity->node_id()));
+}
+
+TEST_F(GrpcTransportTest, AHostNameIsResolved) {
+  LinkedNode a(home_.path()), b(home_.path());
+  a.transport->connect(b.id(), {"localhost", b.transport->port(), "other"});
+  EXPECT_TRUE(a.handler.wait_up(b.id()));
+}
+
 TEST_F(GrpcTransportTest, ATakenPortIsAnErrorThatSaysSo) {
   LinkedNode a(home_.path());
   GrpcTransportOptions options;
   options.identity = a.identity;
   options.host = "127.0.0.1";
   options.port = a.transport->port();
-  GrpcTransport second(options);
   RecordingHandler handler;
+  GrpcTransport second(options);
   const Result<void> started = second.start(handler);
   ASSERT_FALSE(started.ok());
   EXPECT_NE(started.error().message.find("--node-port"), std::string::npos);
@@ -179,8 +197,8 @@ TEST_F(GrpcTransportTest, APeerThatDoesNotKeepUpIsDropped) {
   GrpcTransportOptions options;
   options.identity = Identity::open({home_.path(), ""}).value();
   options.queue_bytes = 1 << 20;
-  GrpcTransport a(options);
   RecordingHandler handler;
+  GrpcTransport a(options);
   ASSERT_TRUE(a.start(handler).ok());
   a.connect(b.id(), b.address());
   ASSERT_TRUE(handler.wait_up(b.id()));

@@ -151,53 +151,56 @@ Result<std::string> cluster_id_of_key(const std::string& cluster_key) {
 Result<std::shared_ptr<const Identity>> Identity::open(const IdentityOptions& options) {
   std::shared_ptr<Identity> self(new Identity);
   self->config_dir_ = options.config_dir;
-  const fs::path nodes = options.config_dir / "nodes";
-  for (const fs::path& folder : {options.config_dir, nodes})
+  for (const fs::path& folder : {options.config_dir, options.config_dir / "nodes"})
     if (auto made = make_private_folder(folder); !made.ok()) return made.error();
+  if (auto loaded = self->load_cluster(options.cluster_key); !loaded.ok()) return loaded.error();
+  if (auto loaded = self->load_node(); !loaded.ok()) return loaded.error();
+  return std::shared_ptr<const Identity>(std::move(self));
+}
 
-  const bool given = !options.cluster_key.empty();
-  const fs::path cluster_path = options.config_dir / "cluster.key";
-  const std::string key_text =
-      given ? options.cluster_key : TRY(load_or_make_cluster_key(options.config_dir));
-  Result<crypto::Key> parsed = parse_cluster_key(key_text);
-  if (!parsed.ok()) return given ? parsed.error() : damaged(cluster_path, parsed.error());
-  const crypto::Key cluster_key = std::move(parsed).value();
-  self->cluster_key_ = TRY(crypto::key_to_pem(cluster_key.get()));
-  self->cluster_id_ = TRY(cluster_id_of(cluster_key.get()));
-  self->announcement_key_ = TRY(crypto::hkdf_sha256(TRY(crypto::private_scalar(cluster_key.get())),
-                                                    "exo announcement v1", 32));
-  self->cluster_certificate_ = TRY(make_cluster_certificate(cluster_key.get(), self->cluster_id_));
-  if (!given) {
-    const fs::path path = options.config_dir / "cluster.crt";
-    const Result<std::string> stored = read_file(path, kPemLimit);
-    if (stored.ok() && issued_by(*stored, cluster_key.get(), cluster_key.get()))
-      self->cluster_certificate_ = *stored;
-    else if (auto written = write_file(path, self->cluster_certificate_); !written.ok())
-      return written.error();
+Result<void> Identity::load_cluster(const std::string& given_key) {
+  const bool given = !given_key.empty();
+  const std::string text = given ? given_key : TRY(load_or_make_cluster_key(config_dir_));
+  Result<crypto::Key> parsed = parse_cluster_key(text);
+  if (!parsed.ok())
+    return given ? parsed.error() : damaged(config_dir_ / "cluster.key", parsed.error());
+  EVP_PKEY* key = parsed->get();
+  cluster_key_ = TRY(crypto::key_to_pem(key));
+  cluster_id_ = TRY(cluster_id_of(key));
+  const std::string scalar = TRY(crypto::private_scalar(key));
+  announcement_key_ = TRY(crypto::hkdf_sha256(scalar, "exo announcement v1", 32));
+  const fs::path path = config_dir_ / "cluster.crt";
+  const Result<std::string> stored = read_file(path, kPemLimit);
+  if (!given && stored.ok() && issued_by(*stored, key, key)) {
+    cluster_certificate_ = *stored;
+    return {};
   }
+  cluster_certificate_ = TRY(make_cluster_certificate(key, cluster_id_));
+  return given ? Result<void>() : write_file(path, cluster_certificate_);
+}
 
+Result<void> Identity::load_node() {
+  const fs::path nodes = config_dir_ / "nodes";
   const Slot slot = TRY(take_slot(nodes));
-  self->slot_lock_ = slot.lock;
+  slot_lock_ = slot.lock;
   const fs::path key_path = nodes / fmt::format("{}.key", slot.number);
   const fs::path certificate_path = nodes / fmt::format("{}.crt", slot.number);
-  self->node_key_ = TRY(read_or_make(key_path, true, make_key_pem));
-  Result<crypto::Key> node_parsed = crypto::key_from_pem(self->node_key_);
-  if (!node_parsed.ok()) return damaged(key_path, node_parsed.error());
-  const crypto::Key node_key = std::move(node_parsed).value();
-  self->node_id_ = crypto::node_id_of(TRY(crypto::public_key_hash(node_key.get())));
-
+  node_key_ = TRY(read_or_make(key_path, true, make_key_pem));
+  Result<crypto::Key> parsed = crypto::key_from_pem(node_key_);
+  if (!parsed.ok()) return damaged(key_path, parsed.error());
+  EVP_PKEY* key = parsed->get();
+  const crypto::Key cluster_key = TRY(crypto::key_from_pem(cluster_key_));
+  node_id_ = crypto::node_id_of(TRY(crypto::public_key_hash(key)));
   const Result<std::string> stored = read_file(certificate_path, kPemLimit);
-  if (stored.ok() && issued_by(*stored, cluster_key.get(), node_key.get())) {
-    self->node_certificate_ = *stored;
-    return std::shared_ptr<const Identity>(std::move(self));
+  if (stored.ok() && issued_by(*stored, cluster_key.get(), key)) {
+    node_certificate_ = *stored;
+    return {};
   }
-  const crypto::Certificate issued = TRY(crypto::issue_certificate(
-      {self->node_id_.value, kOrganization, node_key.get(), cluster_name(self->cluster_id_),
-       kOrganization, cluster_key.get(), /*authority=*/false}));
-  self->node_certificate_ = TRY(crypto::certificate_to_pem(issued.get()));
-  if (auto written = write_file(certificate_path, self->node_certificate_); !written.ok())
-    return written.error();
-  return std::shared_ptr<const Identity>(std::move(self));
+  const crypto::Certificate issued =
+      TRY(crypto::issue_certificate({node_id_.value, kOrganization, key, cluster_name(cluster_id_),
+                                     kOrganization, cluster_key.get(), /*authority=*/false}));
+  node_certificate_ = TRY(crypto::certificate_to_pem(issued.get()));
+  return write_file(certificate_path, node_certificate_);
 }
 
 Identity::~Identity() {

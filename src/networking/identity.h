@@ -52,6 +52,8 @@ class Identity {
 
  private:
   Identity() = default;
+  Result<void> load_cluster(const std::string& given_key);
+  Result<void> load_node();
 
   std::filesystem::path config_dir_;
   std::string cluster_key_, cluster_certificate_, cluster_id_, announcement_key_;

@@ -13,6 +13,7 @@ namespace {
 constexpr size_t kMaxAddresses = 16;  // per peer
 constexpr size_t kMaxUngreeted = 64;  // accepted streams that have not said hello yet
 constexpr size_t kMaxUnnamed = 256;
+constexpr int64_t kForgetUnnamedUs = 30'000'000;
 constexpr int64_t kPendingUs = 1'500'000;  // how long a second stream waits for the first to end
 constexpr int64_t kPendingAfterDownUs = 200'000;  // a peer that goes away ends both at once
 constexpr int64_t kSteadyUs = 2'000'000;  // a link that lasted this long is redialled at once
@@ -145,7 +146,9 @@ void LinkTable::connect(const NodeId& id, const PeerAddress& address) {
       for (const PeerAddress& one : peer.dialling.addresses)
         if (peer.wanted && same_place(one, address) && (peer.link || peer.dialling.stream)) return;
     if (unnamed_.size() >= kMaxUnnamed) return;
-    add_address(unnamed_[name_of(address)].addresses, address);
+    Dialling& dialling = unnamed_[name_of(address)];
+    dialling.asked_us = now_us();
+    add_address(dialling.addresses, address);
   } else {
     Peer& peer = peer_of(id);
     peer.wanted = true;
@@ -495,6 +498,9 @@ int64_t LinkTable::tick(std::unique_lock<std::mutex>& lock) {
       stream->close(grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED, "no answer in time"));
     }
   }
+  std::erase_if(unnamed_, [&](const auto& one) {
+    return !one.second.stream && now - one.second.asked_us > kForgetUnnamedUs;
+  });
   for (auto& [address, dialling] : unnamed_) next = std::min(next, dial_if_due(dialling, {}, now));
   for (auto& [id, peer] : peers_) next = std::min(next, tick_peer(peer, now));
   for (auto& [id, peer] : peers_)

@@ -54,7 +54,8 @@ class LinkTable : public LinkStreamOwner {
     size_t next_address = 0;
     int backoff_ms = 0;
     int64_t next_dial_us = 0;
-    StreamPtr stream;  // the dial in progress
+    int64_t asked_us = 0;  // last connect(); unnamed ones are forgotten when nobody asks again
+    StreamPtr stream;      // the dial in progress
   };
   struct Peer {
     NodeId id;
