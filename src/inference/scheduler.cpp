@@ -221,7 +221,8 @@ int Scheduler::owed_blocks() const {
 
 bool Scheduler::ready() const {
   if (static_cast<int>(in_flight_.size()) >= options_.stages) return false;
-  if (!commands_.empty()) return true;
+  // Commands alone go out when nothing else will carry them soon.
+  if (!commands_.empty() && in_flight_.empty()) return true;
   return std::any_of(running_.begin(), running_.end(),
                      [&](SessionId id) { return sequences_.at(id).schedulable(); });
 }

@@ -165,6 +165,17 @@ TEST_P(Golden, TheFastPathIsClose) {
   EXPECT_GT(agree, 0.9 * rows);
 }
 
+TEST(GoldenModels, CoverEveryFamily) {
+  for (const Architecture* architecture : architectures()) {
+    bool found = false;
+    for (const Case& which : golden::find_cases()) {
+      const auto model = open_model(which.model);
+      found = found || (model.ok() && model->architecture == architecture);
+    }
+    EXPECT_TRUE(found) << "there is no golden model of " << architecture->family;
+  }
+}
+
 std::string case_name(const testing::TestParamInfo<std::tuple<Case, std::string>>& info) {
   std::string name = std::get<0>(info.param).name + "_" + std::get<1>(info.param);
   std::replace_if(
