@@ -228,6 +228,12 @@ void PlacementPlans::refused(Plan& plan, const NodeId& from, const PlacementAnsw
     plans_.erase(fingerprint);
     return cool_down(fingerprint);
   }
+  if (answer.error.code == ErrorCode::cancelled) {
+    abandon(plan, answer.error.message);
+    fail(plan, answer.error);
+    plans_.erase(fingerprint);
+    return cool_down(fingerprint);
+  }
   size_t index = 0;
   while (plan.placement.stages[index].node != from) ++index;
   const uint64_t needed = stage_bytes(plan.placement, index);
