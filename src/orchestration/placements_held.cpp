@@ -304,7 +304,9 @@ void HeldPlacements::on_gap(const NodeId& from, const BatchGap& gap) {
 void HeldPlacements::on_stage_error(const NodeId& from, const StageError& error) {
   HeldStage* stage = find(error.placement);
   if (stage == nullptr || !stage->head()) return;
-  if (transient(error.error.code) && stage->run.fruitless_runs() < 5)
+  // A new run costs little, loading again a lot: a placement ends only when errors repeat with
+  // nothing achieved in between.
+  if (stage->run.fruitless_runs() < (transient(error.error.code) ? 6 : 2))
     return stage->run.on_stage_error(error);
   const std::string reason =
       fmt::format("{} could not compute: {}", membership_.name(from), error.error.message);

@@ -131,7 +131,7 @@ Placement PlacementPlans::make_placement(const Plan& plan, const Partition& part
   placement.epoch = highest + 1;
   placement.card = plan.card;
   placement.stages = partition.stages;
-  placement.considered = membership_.members();
+  placement.considered = membership_.settled_members();
   placement.strategy = options.partitioning;
   placement.weight_format = options.weight_format;
   placement.wire_dtype = options.wire_dtype;
@@ -172,6 +172,14 @@ void PlacementPlans::fail(const Plan& plan, const Error& error) {
   out.message = fmt::format("{} cannot be placed: {}", plan.card.id, error.message);
   for (const auto& [node, why] : plan.refused)
     out.message += fmt::format("; {} refused: {}", membership_.name(node), why.message);
+  // A node that is silent just now may be back, or known to be dead, in a moment.
+  const bool unclear =
+      membership_.any_suspect() ||
+      std::any_of(plan.refused.begin(), plan.refused.end(), [](const auto& entry) {
+        return entry.second.code == ErrorCode::unavailable;
+      });
+  if (out.code == ErrorCode::resource_exhausted && unclear) out.code = ErrorCode::unavailable;
+  if (out.code == ErrorCode::unavailable) cool_down(plan.card.fingerprint);
   failures_.push_back({plan.card.fingerprint, std::move(out)});
 }
 
@@ -186,6 +194,18 @@ void PlacementPlans::send_proposals(Plan& plan) {
 void PlacementPlans::abandon(Plan& plan, const std::string& reason) {
   for (const auto& [node, member] : plan.members)
     if (membership_.reachable(node)) context_.send(node, PlacementDrop{plan.placement.id, reason});
+}
+
+void PlacementPlans::cancel(const std::string& model_id, const std::string& reason) {
+  for (auto& [fingerprint, plan] : plans_) {
+    if (plan.card.id != model_id || plan.committed) continue;
+    abandon(plan, reason);
+    fail(plan, {ErrorCode::cancelled, reason});
+    cool_down(fingerprint);
+  }
+  std::erase_if(plans_, [&](const auto& entry) {
+    return entry.second.card.id == model_id && !entry.second.committed;
+  });
 }
 
 void PlacementPlans::replan(const std::string& fingerprint) {
@@ -321,6 +341,11 @@ void PlacementPlans::reconsider(const HeldStage& stage) {
   trial.card = stage.placement.card;
   for (const auto& [key, lacking] : lacking_)
     if (key.first == trial.card.fingerprint) trial.refused.emplace(key.second, lacking.error);
+  // Its maker asked these already and went without them; their reasons are not asked again.
+  for (const NodeId& node : stage.placement.considered)
+    if (std::none_of(stage.placement.stages.begin(), stage.placement.stages.end(),
+                     [&](const Stage& used) { return used.node == node; }))
+      trial.refused.emplace(node, unavailable("it was left out before"));
   const PlacementId id = stage.placement.id;
   if (considered_.size() >= kMaxRemembered) considered_.clear();
   considered_[id] = members_seen_;

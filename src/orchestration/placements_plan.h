@@ -34,6 +34,7 @@ class PlacementPlans {
   // The placement that a plan of this node has made or is making.
   PlacementLookup find(const std::string& fingerprint) const;
   std::vector<PlanFailed> take_failures();
+  void cancel(const std::string& model_id, const std::string& reason);
 
   void on_answer(const NodeId& from, const PlacementAnswer& answer);
   void on_lost(const LostPeer& lost);
