@@ -1,0 +1,42 @@
+// ModelFiles: a checkpoint that was opened and understood, not loaded: the ModelCard (what the
+// cluster needs to know), the Config, and the tensors by name. Opening reads headers and small JSON
+// files only. Errors name the file and say what is wrong. Immutable, thread-safe.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/model_card.h"
+#include "core/placement.h"
+#include "model/architecture.h"
+
+namespace exo {
+
+// What generation_config.json asks for; a request that gives its own value goes before.
+struct GenerationDefaults {
+  std::optional<double> temperature;
+  std::optional<int> top_k;
+  std::optional<double> top_p;
+  std::optional<double> min_p;
+  std::optional<double> repetition_penalty;
+  std::optional<int> max_tokens;
+};
+
+struct ModelFiles {
+  ModelCard card;
+  Config config;
+  const Architecture* architecture = nullptr;
+  std::shared_ptr<const TensorFiles> tensors;
+  GenerationDefaults defaults;
+};
+
+// A folder with a Hugging Face checkpoint, a folder with one .gguf file, or a .gguf file. `id` is
+// what users call it; empty takes the file's or folder's name.
+Result<ModelFiles> open_model(const std::filesystem::path& path, std::string id = "");
+
+// The card as it is when weights are loaded in another format (--quantize): its byte counts change.
+Result<ModelCard> card_in_format(const ModelFiles& model, WeightFormat format);
+
+}  // namespace exo
