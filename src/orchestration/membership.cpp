@@ -199,10 +199,10 @@ void Membership::set_placements(std::vector<PlacementInfo> placements) {
   bool changed = placements.size() != self_.placements.size();
   for (size_t i = 0; !changed && i < placements.size(); ++i)
     changed = placements[i].placement.id != self_.placements[i].placement.id ||
-              placements[i].state != self_.placements[i].state;
-  if (!changed) return;
+              placements[i].state != self_.placements[i].state ||
+              (placements[i].idle_us > 0) != (self_.placements[i].idle_us > 0);
   self_.placements = std::move(placements);
-  touch();
+  if (changed) touch();
 }
 
 void Membership::gossip_to(const NodeId& peer) {

@@ -17,6 +17,8 @@ constexpr size_t kMaxStages = 256;
 constexpr int64_t kUncommittedUs = 15'000'000;  // its proposer says nothing any more
 constexpr int64_t kUnlistedUs = 5'000'000;      // a member no longer names it in its gossip
 
+constexpr int64_t kIdleUs = 500'000;  // without a session, before it is called idle
+
 bool transient(ErrorCode code) {
   return code == ErrorCode::unavailable || code == ErrorCode::deadline_exceeded ||
          code == ErrorCode::cancelled || code == ErrorCode::resource_exhausted;
@@ -427,7 +429,10 @@ std::vector<PlacementInfo> HeldPlacements::infos() const {
     PlacementState state = PlacementState::loading;
     if (stage.state == HeldStage::State::ready) state = PlacementState::ready;
     if (stage.state == HeldStage::State::draining) state = PlacementState::draining;
-    infos.push_back({stage.placement, state, ""});
+    const bool idle = stage.head() && stage.state == HeldStage::State::ready &&
+                      stage.sessions.size() == 0 &&
+                      context_.now_us - stage.idle_since_us >= kIdleUs;
+    infos.push_back({stage.placement, state, "", idle ? context_.now_us - stage.idle_since_us : 0});
   }
   return infos;
 }

@@ -20,6 +20,7 @@ constexpr int64_t kCommitUs = 10'000'000;    // the commit is repeated for so lo
 constexpr int64_t kLackingUs = 300'000'000;
 constexpr int64_t kStableUs = 2'000'000;  // membership unchanged before an idle re-plan
 constexpr int64_t kIdleUs = 1'000'000;
+constexpr int64_t kRoomUs = 5'000'000;        // for idle models to leave
 constexpr int64_t kCoolUs = 200'000;
 
 }  // namespace
@@ -88,9 +89,10 @@ Topology PlacementPlans::topology_for(const Plan& plan) const {
     for (const PlacementInfo& listed : info.placements) {
       const Placement& placement = listed.placement;
       const bool over =
-          node != context_.self() &&
-          (held_.dropped(placement.id) ||
-           (placement.card.fingerprint == plan.card.fingerprint && !book_.intact(placement)));
+          plan.leaving.contains(placement.id) ||
+          (node != context_.self() &&
+           (held_.dropped(placement.id) ||
+            (placement.card.fingerprint == plan.card.fingerprint && !book_.intact(placement))));
       if (!over) continue;
       for (size_t i = 0; i < placement.stages.size(); ++i)
         if (placement.stages[i].node == node)
@@ -154,7 +156,19 @@ bool PlacementPlans::propose(Plan& plan) {
   }
   const auto partition = partition_for(plan);
   if (!partition.ok()) {
-    fail(plan, partition.error());
+    const bool full = partition.error().code == ErrorCode::resource_exhausted;
+    if (full && make_room(plan)) {
+      --plan.attempts;
+      plan.placement = {};
+      plan.members.clear();
+      return true;
+    }
+    Error error = partition.error();
+    if (full && fits_beside_none(plan)) {
+      error.code = ErrorCode::unavailable;
+      error.message += "; other models are in use";
+    }
+    fail(plan, error);
     return false;
   }
   if (epochs_.size() >= kMaxRemembered) epochs_.clear();
@@ -165,6 +179,43 @@ bool PlacementPlans::propose(Plan& plan) {
   plan.proposed_us = context_.now_us;
   send_proposals(plan);
   return true;
+}
+
+// Whether it would fit if no other model were loaded.
+bool PlacementPlans::fits_beside_none(Plan& plan) {
+  for (const PlacementInfo& info : book_.all())
+    if (info.placement.card.fingerprint != plan.card.fingerprint)
+      plan.leaving.insert(info.placement.id);
+  const bool fits = !plan.leaving.empty() && partition_for(plan).ok();
+  plan.leaving.clear();
+  return fits;
+}
+
+// Idle models leave, the longest unused first, as many as it takes. True: wait for it.
+bool PlacementPlans::make_room(Plan& plan) {
+  if (plan.room_until_us != 0) return context_.now_us < plan.room_until_us;
+  std::vector<PlacementInfo> idle = book_.all();
+  std::erase_if(idle, [&](const PlacementInfo& info) {
+    return info.placement.card.fingerprint == plan.card.fingerprint ||
+           info.state != PlacementState::ready || info.idle_us <= 0;
+  });
+  std::stable_sort(idle.begin(), idle.end(), [](const PlacementInfo& a, const PlacementInfo& b) {
+    return a.idle_us > b.idle_us;
+  });
+  bool fits = false;
+  for (size_t i = 0; i < idle.size() && !fits; ++i) {
+    plan.leaving.insert(idle[i].placement.id);
+    fits = partition_for(plan).ok();
+  }
+  if (fits) {
+    plan.room_until_us = context_.now_us + kRoomUs;
+    for (const PlacementInfo& info : idle)
+      if (plan.leaving.contains(info.placement.id))
+        context_.send(info.placement.head(),
+                      PlacementDrop{info.placement.id, "its room is needed for " + plan.card.id});
+  }
+  plan.leaving.clear();
+  return fits;
 }
 
 void PlacementPlans::fail(const Plan& plan, const Error& error) {
@@ -306,6 +357,7 @@ void PlacementPlans::tick_plan(const std::string& fingerprint, Plan& plan,
     }
     return;
   }
+  if (plan.members.empty()) return again.push_back(fingerprint);  // waits for room
   send_proposals(plan);
   if (context_.now_us - plan.proposed_us < kNoAnswerUs) return;
   for (const auto& [node, member] : plan.members) {

@@ -326,6 +326,13 @@ void Sessions::on_lost(const LostPeer& lost) {
   for (auto& [session, closing] : closing_) closing.nodes.erase(lost.node);
 }
 
+// With nothing in sight. A silent death took dead_us to notice, which counts.
+int64_t Sessions::patience_us(const Request& request) const {
+  const CoreOptions& options = context_.options;
+  if (!request.moving) return options.session_deadline_us;
+  return std::max(options.session_deadline_us - options.dead_us - kNoFitUs, kNoFitUs);
+}
+
 void Sessions::on_plan_failed(const PlanFailed& failed) {
   for (auto& [number, request] : requests_) {
     if (request.state != State::placing || ended_.contains(number)) continue;
@@ -334,7 +341,7 @@ void Sessions::on_plan_failed(const PlanFailed& failed) {
         request.waited_us +
         (request.waiting_since_us == 0 ? 0 : context_.now_us - request.waiting_since_us);
     const bool retry = failed.error.code == ErrorCode::unavailable
-                           ? waited_us < context_.options.session_deadline_us
+                           ? waited_us < patience_us(request)
                            : request.moving && waited_us < kNoFitUs;
     request.last_refusal = failed.error.message;
     if (retry) continue;
@@ -359,7 +366,7 @@ void Sessions::tick_request(Request& request) {
   if (request.state == State::placing) {
     const int64_t waiting_us =
         request.waiting_since_us == 0 ? 0 : context_.now_us - request.waiting_since_us;
-    if (request.waited_us + waiting_us < context_.options.session_deadline_us) return;
+    if (request.waited_us + waiting_us < patience_us(request)) return;
     std::string why = fmt::format("no placement of {} came about in time", request.card.id);
     if (!request.last_refusal.empty()) why = request.last_refusal;
     if (!request.trouble.empty()) why = request.trouble + "; " + why;

@@ -88,6 +88,7 @@ class Sessions {
   void move(Request& request, const std::string& why, bool avoid_placement);
   void close(Request& request);
   void fail(Request& request, Error error);
+  int64_t patience_us(const Request& request) const;
   void notice(const Request& request, std::string text);
   void announce(Request& request, const PlacementLookup& lookup);
   std::string describe(const Placement& placement) const;

@@ -214,10 +214,10 @@ class Scenario {
         result_.summary += fmt::format(" [r{} failed: {}]", number, request.error.message);
     }
     result_.summary = fmt::format(
-        "{} nodes, {} answered, {} failed, {} cancelled, {} lost their asker, {} messages, "
-        "hash {:016x}{}",
+        "{} nodes, {} answered, {} failed, {} cancelled, {} lost their asker, {} messages "
+        "({} in the busiest second), hash {:016x}{}",
         nodes_.size(), result_.finished, result_.failed, result_.cancelled, result_.orphaned,
-        simulator_.messages(), result_.trace_hash, result_.summary);
+        simulator_.messages(), simulator_.busiest_second(), result_.trace_hash, result_.summary);
   }
 
   Random random_;
