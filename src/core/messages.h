@@ -42,6 +42,7 @@ struct PlacementInfo {
   Placement placement;
   PlacementState state = PlacementState::proposed;
   std::string why;  // failed: what went wrong, for people
+  int64_t idle_us = 0;  // the head says for how long no session has run on it; 0 = in use
 };
 
 // One node's facts, written only by that node; the higher version wins. Travels through others, so

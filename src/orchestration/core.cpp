@@ -72,6 +72,7 @@ class Core final : public NodeCore {
   void on(CancelSession event) { sessions_.cancel(event.request); }
   void on(LoadModel event) { sessions_.load(event); }
   void on(UnloadModel event) {
+    plans_.cancel(event.model_id, event.model_id + " was unloaded");
     for (const PlacementInfo& info : book_.all())
       if (info.placement.card.id == event.model_id)
         context_.send(info.placement.head(),

@@ -15,6 +15,7 @@ constexpr int64_t kOwnGossipUs = 2'000'000;  // at least this often
 constexpr int64_t kMinGossipGapUs = 20'000;  // changes within it travel together
 constexpr int64_t kSyncUs = 5'000'000;       // everything known, to one peer in turn
 constexpr int64_t kHearsayUs = 12'000'000;   // no news of an unlinked node for so long: forget
+constexpr int64_t kNewcomerUs = 5'000'000;       // links to everybody may take so long
 constexpr int64_t kConnectUs = 2'000'000;
 constexpr int64_t kTombstoneUs = 600'000'000;
 constexpr int64_t kProbeRetryUs = 5'000'000;
@@ -41,6 +42,7 @@ void Membership::link_up(const NodeId& peer) {
   }
   Peer& record = peers_[peer];
   if (record.state == PeerState::dead || record.state == PeerState::left) record = Peer{};
+  if (record.first_seen_us == 0) record.first_seen_us = context_.now_us;
   record.info.id = peer;
   record.linked = true;
   record.state = PeerState::alive;
@@ -140,6 +142,7 @@ void Membership::accept_info(const NodeId& from, const NodeInfo& info) {
     if (reborn) lost_.push_back({info.id, name(info.id), "restarted"});
   }
   Peer& peer = peers_[info.id];
+  if (peer.first_seen_us == 0) peer.first_seen_us = context_.now_us;
   peer.info = info;
   peer.last_news_us = context_.now_us;
   if (from == info.id && peer.linked) peer.last_heard_us = context_.now_us;
@@ -196,10 +199,10 @@ void Membership::set_placements(std::vector<PlacementInfo> placements) {
   bool changed = placements.size() != self_.placements.size();
   for (size_t i = 0; !changed && i < placements.size(); ++i)
     changed = placements[i].placement.id != self_.placements[i].placement.id ||
-              placements[i].state != self_.placements[i].state;
-  if (!changed) return;
+              placements[i].state != self_.placements[i].state ||
+              (placements[i].idle_us > 0) != (self_.placements[i].idle_us > 0);
   self_.placements = std::move(placements);
-  touch();
+  if (changed) touch();
 }
 
 void Membership::gossip_to(const NodeId& peer) {
@@ -336,6 +339,12 @@ bool Membership::healthy(const NodeId& node) const {
   return found != peers_.end() && found->second.linked && found->second.state == PeerState::alive;
 }
 
+bool Membership::any_suspect() const {
+  return std::any_of(peers_.begin(), peers_.end(), [](const auto& entry) {
+    return entry.second.state == PeerState::suspect;
+  });
+}
+
 const NodeInfo* Membership::info(const NodeId& node) const {
   if (node == context_.self()) return &self_;
   const auto found = peers_.find(node);
@@ -356,6 +365,16 @@ std::vector<NodeId> Membership::members() const {
   for (const auto& [id, peer] : peers_)
     if (info(id) != nullptr) nodes.push_back(id);
   std::sort(nodes.begin(), nodes.end());
+  return nodes;
+}
+
+std::vector<NodeId> Membership::settled_members() const {
+  std::vector<NodeId> nodes = members();
+  const std::vector<NodeId> meshed = planning_candidates();
+  std::erase_if(nodes, [&](const NodeId& id) {
+    return !std::binary_search(meshed.begin(), meshed.end(), id) &&
+           context_.now_us - peers_.at(id).first_seen_us < kNewcomerUs;
+  });
   return nodes;
 }
 

@@ -43,10 +43,13 @@ class Membership {
   bool present(const NodeId& node) const;    // alive or suspect, by link or by hearsay; or self
   bool reachable(const NodeId& node) const;  // linked, or self
   bool healthy(const NodeId& node) const;    // linked and not suspect, or self
+  bool any_suspect() const;
   const NodeInfo* info(const NodeId& node) const;  // null when unknown or gone
   const NodeInfo& self() const { return self_; }
   std::string name(const NodeId& node) const;
   std::vector<NodeId> members() const;  // present nodes with known facts, self too; sorted
+  // Members, but for those so new that their links may not be known yet.
+  std::vector<NodeId> settled_members() const;
   std::vector<NodeId> planning_candidates() const;  // healthy, and linked with each other
   std::vector<PeerView> peers() const;
 
@@ -58,6 +61,7 @@ class Membership {
     NodeInfo info;  // incarnation 0: facts not heard yet
     PeerState state = PeerState::alive;
     bool linked = false;
+    int64_t first_seen_us = 0;
     int64_t last_heard_us = 0;  // directly
     int64_t last_news_us = 0;   // a newer version of its facts, from anybody
     int64_t link_down_us = 0;

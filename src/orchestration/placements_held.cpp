@@ -17,6 +17,8 @@ constexpr size_t kMaxStages = 256;
 constexpr int64_t kUncommittedUs = 15'000'000;  // its proposer says nothing any more
 constexpr int64_t kUnlistedUs = 5'000'000;      // a member no longer names it in its gossip
 
+constexpr int64_t kIdleUs = 500'000;  // without a session, before it is called idle
+
 bool transient(ErrorCode code) {
   return code == ErrorCode::unavailable || code == ErrorCode::deadline_exceeded ||
          code == ErrorCode::cancelled || code == ErrorCode::resource_exhausted;
@@ -201,13 +203,20 @@ void HeldPlacements::on_commit(const NodeId& from, const PlacementCommit& commit
   if (stage->state == HeldStage::State::loaded) stage->state = HeldStage::State::ready;
 }
 
+// Its head, or its maker as long as it is not committed, may end it. Others ask its head.
 void HeldPlacements::on_drop(const NodeId& from, const PlacementDrop& message) {
   HeldStage* stage = find(message.placement);
   if (stage == nullptr) return;
-  const bool maker = from == stage->proposer && !stage->committed();
-  if (maker || from == stage->placement.head())
-    return drop(message.placement, message.reason, false);
-  if (stage->head()) drain(message.placement, message.reason);  // others may only ask
+  if (!stage->committed()) {
+    if (from != stage->proposer && stage->head())
+      refuse(stage->proposer, message.placement, {ErrorCode::cancelled, message.reason});
+    if (from == stage->proposer || stage->head() || from == stage->placement.head())
+      drop(message.placement, message.reason, false);
+  } else if (stage->head()) {
+    drain(message.placement, message.reason);
+  } else if (from == stage->placement.head()) {
+    drop(message.placement, message.reason, false);
+  }
 }
 
 void HeldPlacements::on_gone(const NodeId& from, const PlacementGone& gone) {
@@ -297,7 +306,9 @@ void HeldPlacements::on_gap(const NodeId& from, const BatchGap& gap) {
 void HeldPlacements::on_stage_error(const NodeId& from, const StageError& error) {
   HeldStage* stage = find(error.placement);
   if (stage == nullptr || !stage->head()) return;
-  if (transient(error.error.code) && stage->run.fruitless_runs() < 5)
+  // A new run costs little, loading again a lot: a placement ends only when errors repeat with
+  // nothing achieved in between.
+  if (stage->run.fruitless_runs() < (transient(error.error.code) ? 6 : 2))
     return stage->run.on_stage_error(error);
   const std::string reason =
       fmt::format("{} could not compute: {}", membership_.name(from), error.error.message);
@@ -333,7 +344,6 @@ void HeldPlacements::on_output(StageOutput output) {
           forward_tokens(*stage, event);
         } else if constexpr (std::is_same_v<Event, StageError>) {
           stage->run.on_error_made(event);
-          context_.send(stage->placement.head(), event);
         }  // SessionClosed: the asker was answered when it asked
       },
       output.event);
@@ -419,7 +429,10 @@ std::vector<PlacementInfo> HeldPlacements::infos() const {
     PlacementState state = PlacementState::loading;
     if (stage.state == HeldStage::State::ready) state = PlacementState::ready;
     if (stage.state == HeldStage::State::draining) state = PlacementState::draining;
-    infos.push_back({stage.placement, state, ""});
+    const bool idle = stage.head() && stage.state == HeldStage::State::ready &&
+                      stage.sessions.size() == 0 &&
+                      context_.now_us - stage.idle_since_us >= kIdleUs;
+    infos.push_back({stage.placement, state, "", idle ? context_.now_us - stage.idle_since_us : 0});
   }
   return infos;
 }

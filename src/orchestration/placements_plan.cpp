@@ -20,6 +20,7 @@ constexpr int64_t kCommitUs = 10'000'000;    // the commit is repeated for so lo
 constexpr int64_t kLackingUs = 300'000'000;
 constexpr int64_t kStableUs = 2'000'000;  // membership unchanged before an idle re-plan
 constexpr int64_t kIdleUs = 1'000'000;
+constexpr int64_t kRoomUs = 5'000'000;        // for idle models to leave
 constexpr int64_t kCoolUs = 200'000;
 
 }  // namespace
@@ -88,9 +89,10 @@ Topology PlacementPlans::topology_for(const Plan& plan) const {
     for (const PlacementInfo& listed : info.placements) {
       const Placement& placement = listed.placement;
       const bool over =
-          node != context_.self() &&
-          (held_.dropped(placement.id) ||
-           (placement.card.fingerprint == plan.card.fingerprint && !book_.intact(placement)));
+          plan.leaving.contains(placement.id) ||
+          (node != context_.self() &&
+           (held_.dropped(placement.id) ||
+            (placement.card.fingerprint == plan.card.fingerprint && !book_.intact(placement))));
       if (!over) continue;
       for (size_t i = 0; i < placement.stages.size(); ++i)
         if (placement.stages[i].node == node)
@@ -131,7 +133,7 @@ Placement PlacementPlans::make_placement(const Plan& plan, const Partition& part
   placement.epoch = highest + 1;
   placement.card = plan.card;
   placement.stages = partition.stages;
-  placement.considered = membership_.members();
+  placement.considered = membership_.settled_members();
   placement.strategy = options.partitioning;
   placement.weight_format = options.weight_format;
   placement.wire_dtype = options.wire_dtype;
@@ -154,7 +156,19 @@ bool PlacementPlans::propose(Plan& plan) {
   }
   const auto partition = partition_for(plan);
   if (!partition.ok()) {
-    fail(plan, partition.error());
+    const bool full = partition.error().code == ErrorCode::resource_exhausted;
+    if (full && make_room(plan)) {
+      --plan.attempts;
+      plan.placement = {};
+      plan.members.clear();
+      return true;
+    }
+    Error error = partition.error();
+    if (full && fits_beside_none(plan)) {
+      error.code = ErrorCode::unavailable;
+      error.message += "; other models are in use";
+    }
+    fail(plan, error);
     return false;
   }
   if (epochs_.size() >= kMaxRemembered) epochs_.clear();
@@ -167,11 +181,56 @@ bool PlacementPlans::propose(Plan& plan) {
   return true;
 }
 
+// Whether it would fit if no other model were loaded.
+bool PlacementPlans::fits_beside_none(Plan& plan) {
+  for (const PlacementInfo& info : book_.all())
+    if (info.placement.card.fingerprint != plan.card.fingerprint)
+      plan.leaving.insert(info.placement.id);
+  const bool fits = !plan.leaving.empty() && partition_for(plan).ok();
+  plan.leaving.clear();
+  return fits;
+}
+
+// Idle models leave, the longest unused first, as many as it takes. True: wait for it.
+bool PlacementPlans::make_room(Plan& plan) {
+  if (plan.room_until_us != 0) return context_.now_us < plan.room_until_us;
+  std::vector<PlacementInfo> idle = book_.all();
+  std::erase_if(idle, [&](const PlacementInfo& info) {
+    return info.placement.card.fingerprint == plan.card.fingerprint ||
+           info.state != PlacementState::ready || info.idle_us <= 0;
+  });
+  std::stable_sort(idle.begin(), idle.end(), [](const PlacementInfo& a, const PlacementInfo& b) {
+    return a.idle_us > b.idle_us;
+  });
+  bool fits = false;
+  for (size_t i = 0; i < idle.size() && !fits; ++i) {
+    plan.leaving.insert(idle[i].placement.id);
+    fits = partition_for(plan).ok();
+  }
+  if (fits) {
+    plan.room_until_us = context_.now_us + kRoomUs;
+    for (const PlacementInfo& info : idle)
+      if (plan.leaving.contains(info.placement.id))
+        context_.send(info.placement.head(),
+                      PlacementDrop{info.placement.id, "its room is needed for " + plan.card.id});
+  }
+  plan.leaving.clear();
+  return fits;
+}
+
 void PlacementPlans::fail(const Plan& plan, const Error& error) {
   Error out = error;
   out.message = fmt::format("{} cannot be placed: {}", plan.card.id, error.message);
   for (const auto& [node, why] : plan.refused)
     out.message += fmt::format("; {} refused: {}", membership_.name(node), why.message);
+  // A node that is silent just now may be back, or known to be dead, in a moment.
+  const bool unclear =
+      membership_.any_suspect() ||
+      std::any_of(plan.refused.begin(), plan.refused.end(), [](const auto& entry) {
+        return entry.second.code == ErrorCode::unavailable;
+      });
+  if (out.code == ErrorCode::resource_exhausted && unclear) out.code = ErrorCode::unavailable;
+  if (out.code == ErrorCode::unavailable) cool_down(plan.card.fingerprint);
   failures_.push_back({plan.card.fingerprint, std::move(out)});
 }
 
@@ -186,6 +245,18 @@ void PlacementPlans::send_proposals(Plan& plan) {
 void PlacementPlans::abandon(Plan& plan, const std::string& reason) {
   for (const auto& [node, member] : plan.members)
     if (membership_.reachable(node)) context_.send(node, PlacementDrop{plan.placement.id, reason});
+}
+
+void PlacementPlans::cancel(const std::string& model_id, const std::string& reason) {
+  for (auto& [fingerprint, plan] : plans_) {
+    if (plan.card.id != model_id || plan.committed) continue;
+    abandon(plan, reason);
+    fail(plan, {ErrorCode::cancelled, reason});
+    cool_down(fingerprint);
+  }
+  std::erase_if(plans_, [&](const auto& entry) {
+    return entry.second.card.id == model_id && !entry.second.committed;
+  });
 }
 
 void PlacementPlans::replan(const std::string& fingerprint) {
@@ -225,6 +296,12 @@ void PlacementPlans::refused(Plan& plan, const NodeId& from, const PlacementAnsw
   if (answer.error.code == ErrorCode::already_exists ||
       answer.error.code == ErrorCode::unavailable) {
     abandon(plan, "another placement of this model is made");
+    plans_.erase(fingerprint);
+    return cool_down(fingerprint);
+  }
+  if (answer.error.code == ErrorCode::cancelled) {
+    abandon(plan, answer.error.message);
+    fail(plan, answer.error);
     plans_.erase(fingerprint);
     return cool_down(fingerprint);
   }
@@ -280,6 +357,7 @@ void PlacementPlans::tick_plan(const std::string& fingerprint, Plan& plan,
     }
     return;
   }
+  if (plan.members.empty()) return again.push_back(fingerprint);  // waits for room
   send_proposals(plan);
   if (context_.now_us - plan.proposed_us < kNoAnswerUs) return;
   for (const auto& [node, member] : plan.members) {
@@ -315,6 +393,11 @@ void PlacementPlans::reconsider(const HeldStage& stage) {
   trial.card = stage.placement.card;
   for (const auto& [key, lacking] : lacking_)
     if (key.first == trial.card.fingerprint) trial.refused.emplace(key.second, lacking.error);
+  // Its maker asked these already and went without them; their reasons are not asked again.
+  for (const NodeId& node : stage.placement.considered)
+    if (std::none_of(stage.placement.stages.begin(), stage.placement.stages.end(),
+                     [&](const Stage& used) { return used.node == node; }))
+      trial.refused.emplace(node, unavailable("it was left out before"));
   const PlacementId id = stage.placement.id;
   if (considered_.size() >= kMaxRemembered) considered_.clear();
   considered_[id] = members_seen_;

@@ -34,6 +34,7 @@ class PlacementPlans {
   // The placement that a plan of this node has made or is making.
   PlacementLookup find(const std::string& fingerprint) const;
   std::vector<PlanFailed> take_failures();
+  void cancel(const std::string& model_id, const std::string& reason);
 
   void on_answer(const NodeId& from, const PlacementAnswer& answer);
   void on_lost(const LostPeer& lost);
@@ -57,12 +58,16 @@ class PlacementPlans {
     int64_t proposed_us = 0;
     int64_t committed_us = 0;
     uint64_t least_epoch = 1;
+    int64_t room_until_us = 0;  // idle models were asked to leave; 0: nobody was
+    std::set<PlacementId> leaving;
   };
 
   void start(const ModelCard& card, uint64_t least_epoch);
   bool propose(Plan& plan);  // false: nothing is left to try; the failure is noted
   Topology topology_for(const Plan& plan) const;
   Result<Partition> partition_for(const Plan& plan) const;
+  bool make_room(Plan& plan);
+  bool fits_beside_none(Plan& plan);
   Placement make_placement(const Plan& plan, const Partition& partition);
   void fail(const Plan& plan, const Error& error);
   void abandon(Plan& plan, const std::string& reason);

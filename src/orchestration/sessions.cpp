@@ -11,7 +11,7 @@ namespace {
 constexpr size_t kMaxRequests = 4096;
 constexpr size_t kMaxClosing = 8192;
 constexpr size_t kMaxEarly = 256;
-constexpr int kMaxMoves = 12;
+constexpr int kMaxMoves = 6;  // without a new token in between
 constexpr int64_t kResendUs = 300'000;
 constexpr int64_t kMaxResendUs = 2'000'000;
 constexpr int64_t kGapUs = 200'000;
@@ -240,6 +240,7 @@ bool Sessions::emit(Request& request, const TokenEvent& event) {
   if (fresh.logprobs.size() == static_cast<size_t>(count))
     fresh.logprobs.erase(fresh.logprobs.begin(), fresh.logprobs.begin() + known);
   request.emitted.insert(request.emitted.end(), fresh.ids.begin(), fresh.ids.end());
+  request.moves = 0;
   context_.effects.push_back(EmitTokens{request.number, std::move(fresh)});
   if (!finished) return false;
   close(request);
@@ -263,9 +264,10 @@ void Sessions::close(Request& request) {
   if (closing_.size() < kMaxClosing) {
     Closing closing{request.placement.id, request.session, {}, context_.now_us, 0};
     for (const NodeId& node : {request.placement.head(), request.placement.tail()})
-      if (membership_.reachable(node)) closing.nodes.insert(node);
+      if (membership_.present(node)) closing.nodes.insert(node);
     for (const NodeId& node : closing.nodes)
-      context_.send(node, SessionClose{closing.placement, closing.session});
+      if (membership_.reachable(node))
+        context_.send(node, SessionClose{closing.placement, closing.session});
     closing.next_send_us = context_.now_us + kResendUs;
     if (!closing.nodes.empty()) closing_.emplace(request.session, std::move(closing));
   }
@@ -324,6 +326,13 @@ void Sessions::on_lost(const LostPeer& lost) {
   for (auto& [session, closing] : closing_) closing.nodes.erase(lost.node);
 }
 
+// With nothing in sight. A silent death took dead_us to notice, which counts.
+int64_t Sessions::patience_us(const Request& request) const {
+  const CoreOptions& options = context_.options;
+  if (!request.moving) return options.session_deadline_us;
+  return std::max(options.session_deadline_us - options.dead_us - kNoFitUs, kNoFitUs);
+}
+
 void Sessions::on_plan_failed(const PlanFailed& failed) {
   for (auto& [number, request] : requests_) {
     if (request.state != State::placing || ended_.contains(number)) continue;
@@ -332,7 +341,7 @@ void Sessions::on_plan_failed(const PlanFailed& failed) {
         request.waited_us +
         (request.waiting_since_us == 0 ? 0 : context_.now_us - request.waiting_since_us);
     const bool retry = failed.error.code == ErrorCode::unavailable
-                           ? waited_us < context_.options.session_deadline_us
+                           ? waited_us < patience_us(request)
                            : request.moving && waited_us < kNoFitUs;
     request.last_refusal = failed.error.message;
     if (retry) continue;
@@ -357,7 +366,7 @@ void Sessions::tick_request(Request& request) {
   if (request.state == State::placing) {
     const int64_t waiting_us =
         request.waiting_since_us == 0 ? 0 : context_.now_us - request.waiting_since_us;
-    if (request.waited_us + waiting_us < context_.options.session_deadline_us) return;
+    if (request.waited_us + waiting_us < patience_us(request)) return;
     std::string why = fmt::format("no placement of {} came about in time", request.card.id);
     if (!request.last_refusal.empty()) why = request.last_refusal;
     if (!request.trouble.empty()) why = request.trouble + "; " + why;
@@ -374,9 +383,10 @@ void Sessions::tick_closing() {
   for (auto& [session, closing] : closing_) {
     if (context_.now_us < closing.next_send_us) continue;
     closing.next_send_us = context_.now_us + backed_off(kResendUs, ++closing.tries, kMaxResendUs);
-    std::erase_if(closing.nodes, [&](const NodeId& node) { return !membership_.reachable(node); });
+    std::erase_if(closing.nodes, [&](const NodeId& node) { return !membership_.present(node); });
     for (const NodeId& node : closing.nodes)
-      context_.send(node, SessionClose{closing.placement, closing.session});
+      if (membership_.reachable(node))
+        context_.send(node, SessionClose{closing.placement, closing.session});
   }
   std::erase_if(closing_, [](const auto& entry) { return entry.second.nodes.empty(); });
 }

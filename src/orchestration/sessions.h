@@ -59,7 +59,7 @@ class Sessions {
     int64_t heard_us = 0;
     std::set<PlacementId> avoid;  // left or refused by this request
     bool moving = false;          // was running when a member went
-    int moves = 0;
+    int moves = 0;                 // since the last token
     int64_t waiting_since_us = 0;  // placing, with nothing in sight; 0: something is
     int64_t waited_us = 0;         // of that, since it last ran
     std::string trouble;           // why it is not running, for people
@@ -88,6 +88,7 @@ class Sessions {
   void move(Request& request, const std::string& why, bool avoid_placement);
   void close(Request& request);
   void fail(Request& request, Error error);
+  int64_t patience_us(const Request& request) const;
   void notice(const Request& request, std::string text);
   void announce(Request& request, const PlacementLookup& lookup);
   std::string describe(const Placement& placement) const;

@@ -172,6 +172,20 @@ TEST_F(Directed, WhenAllRefuseTheErrorNamesThem) {
   EXPECT_THAT(request.error.message, testing::HasSubstr("B refused"));
 }
 
+TEST_F(Directed, AnIdleModelMakesRoomForAnother) {
+  const uint64_t first = ask("A", 20);
+  ASSERT_TRUE(wait_for_end(first, 10 * kSecond));
+  simulator_.run_until(simulator_.now_us() + 3 * kSecond);
+  const ModelCard other = make_card("other", 6, 400 * kMegabyte);
+  const uint64_t second = simulator_.ask(NodeId{"B"}, other, kPrompt, greedy(20));
+  ASSERT_TRUE(wait_for_end(second, 20 * kSecond));
+  EXPECT_FALSE(request(second).failed) << request(second).error.message;
+  EXPECT_EQ(request(second).tokens, undisturbed_answer(other, kPrompt, greedy(20)).tokens);
+  const uint64_t third = ask("C", 20);
+  ASSERT_TRUE(wait_for_end(third, 20 * kSecond));
+  expect_whole(third);
+}
+
 // Nothing on the way may take slowness for a loss.
 TEST_F(Directed, SlowHardwareIsNotTakenForDead) {
   simulator_.slow_down(NodeId{"B"}, 2000);  // seconds per batch

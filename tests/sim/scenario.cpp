@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kSecond = 1'000'000;
 constexpr uint64_t kMegabyte = 1'000'000;
-constexpr int64_t kSettleUs = 90 * kSecond;         // after the last fault, everything has ended
+constexpr int64_t kSettleUs = 150 * kSecond;         // after the last fault, everything has ended
 constexpr uint64_t kMaxMessagesPerSecond = 60'000;  // of the whole cluster
 
 class Scenario {
@@ -214,10 +214,10 @@ class Scenario {
         result_.summary += fmt::format(" [r{} failed: {}]", number, request.error.message);
     }
     result_.summary = fmt::format(
-        "{} nodes, {} answered, {} failed, {} cancelled, {} lost their asker, {} messages, "
-        "hash {:016x}{}",
+        "{} nodes, {} answered, {} failed, {} cancelled, {} lost their asker, {} messages "
+        "({} in the busiest second), hash {:016x}{}",
         nodes_.size(), result_.finished, result_.failed, result_.cancelled, result_.orphaned,
-        simulator_.messages(), result_.trace_hash, result_.summary);
+        simulator_.messages(), simulator_.busiest_second(), result_.trace_hash, result_.summary);
   }
 
   Random random_;
