@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <span>
 
 #include "api/api_error.h"
 #include "api/openai_reply.h"
@@ -92,6 +93,17 @@ std::string random_id(World& world, std::string_view prefix) {
                      static_cast<uint32_t>(world.random_u64()));
 }
 
+// What the model's generation_config.json proposes, over the API's own defaults.
+SamplingParams merge(const GenerationDefaults& model) {
+  SamplingParams out;
+  out.temperature = model.temperature.value_or(out.temperature);
+  out.top_k = model.top_k.value_or(out.top_k);
+  out.top_p = model.top_p.value_or(out.top_p);
+  out.min_p = model.min_p.value_or(out.min_p);
+  out.repetition_penalty = model.repetition_penalty.value_or(out.repetition_penalty);
+  return out;
+}
+
 Result<void> Answer::check_ids(const ModelCard& card) const {
   const auto known = [&](TokenId id) { return card.vocab_size == 0 || id < card.vocab_size; };
   for (const auto& [id, bias] : request_.generation.sampling.logit_bias)
@@ -111,6 +123,9 @@ Result<void> Answer::start_choices() {
   const HttpRequest& http = exchange_->request();
   OpenAiParseOptions options;
   options.allow_paths = http.remote_loopback && !http.header("origin");
+  options.sampling_defaults = [this](const std::string& model) {
+    return merge(context_.node.generation_defaults(model));
+  };
   request_ = TRY(parse_openai_request(endpoint_, exchange_->take_body(), options));
   const ModelCard card = TRY(context_.node.find_model(request_.generation.model));
   TRY(check_ids(card));
@@ -231,6 +246,16 @@ void Answer::note_tokens(Choice& choice, size_t count) {
   choice.last_us = now;
 }
 
+// An end-of-sequence id is counted but not part of the text, nor of its logprobs.
+std::span<const TokenId> shown_ids(const Choice& choice, const TextEvent& event) {
+  std::span<const TokenId> ids = event.ids;
+  const SamplingParams& sampling = choice.stream->started().sampling;
+  const auto& ends = sampling.stop_ids;
+  const bool ended = event.finish == FinishReason::stop && !ids.empty() && !sampling.ignore_eos &&
+                     std::find(ends.begin(), ends.end(), ids.back()) != ends.end();
+  return ended ? ids.first(ids.size() - 1) : ids;
+}
+
 void Answer::add_delta(Choice& choice, const TextEvent& event, std::string& out) {
   note_tokens(choice, event.ids.size());
   ReplyPart part;
@@ -247,7 +272,7 @@ void Answer::add_delta(Choice& choice, const TextEvent& event, std::string& out)
 
   Json logprobs = nullptr;
   if (request_.generation.sampling.top_logprobs >= 0)
-    logprobs = logprobs_json(endpoint_, event.ids, event.logprobs,
+    logprobs = logprobs_json(endpoint_, shown_ids(choice, event), event.logprobs,
                              choice.stream->started().tokenizer->vocabulary(), choice.text_bytes);
   choice.text_bytes += event.text.size();
   if (!request_.stream) {
