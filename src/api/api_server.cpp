@@ -103,7 +103,7 @@ void ApiServer::State::add_routes() {
     exchange->respond(json_response(health_json(node.status())));
   };
   const auto alive = [](const Exchange& exchange) {
-    exchange->respond(json_response({{"status", "ok"}}));
+    exchange->respond(json_response(JsonObject{{{"status", "ok"}}}));
   };
   routes = {
       {"/chat/completions", "POST", false,
@@ -292,7 +292,7 @@ void ApiServer::State::answer_invite(const Exchange& exchange) {
     return refuse(exchange, 403, "invitations are made on the device itself: run 'exo invite'");
   exchange->run_on_worker([this, exchange] {
     const auto code = node.create_invite();
-    exchange->respond(code.ok() ? json_response({{"code", *code}})
+    exchange->respond(code.ok() ? json_response(JsonObject{{{"code", *code}}})
                                 : error_response(to_api_error(code.error())));
   });
 }
