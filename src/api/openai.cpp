@@ -63,6 +63,9 @@ class Answer : public std::enable_shared_from_this<Answer> {
   void note_tokens(Choice& choice, size_t count);
   void send(std::string bytes);
   void tick();
+  int64_t quiet_ms() const {
+    return (context_.world.now_us() - (head_sent_ ? last_write_us_ : started_us_)) / 1000;
+  }
   void finish();
   void fail(const Error& error);
   void closed(CloseReason reason);
@@ -325,13 +328,11 @@ void Answer::send(std::string bytes) {
 // Keeps proxies and people patient while a model is loaded or a long prompt is read.
 void Answer::tick() {
   if (ended_) return;
-  const int64_t now = context_.world.now_us();
-  const int64_t quiet_us = now - (head_sent_ ? last_write_us_ : started_us_);
-  const int64_t limit_us = int64_t{kKeepAliveMs} * 1000;
   if (!head_sent_ && !notices_.empty()) send("");
-  else if (quiet_us + 100'000 >= limit_us) send(to_comment("keep-alive"));
+  if (quiet_ms() >= kKeepAliveMs) send(to_comment("keep-alive"));
   if (ended_) return;
-  exchange_->set_timer(head_sent_ ? kKeepAliveMs : kNoticeHoldMs,
+  const int64_t until_next = std::max<int64_t>(1, kKeepAliveMs - quiet_ms());
+  exchange_->set_timer(static_cast<int>(head_sent_ ? until_next : kNoticeHoldMs),
                        [weak = weak_from_this()] {
                          if (const auto self = weak.lock()) self->tick();
                        });
@@ -361,7 +362,7 @@ void Answer::fail(const Error& error) {
   if (ended_) return;
   ended_ = true;
   const ApiError shown = to_api_error(error, prompt_param());
-  if (shown.status >= 500) log::warn("api: request failed: {}", error.message);
+  if (shown.status >= 500) log::info("api: request failed: {}", error.message);
   if (head_sent_) {
     exchange_->write(to_event(error_json(shown)));
     exchange_->end();

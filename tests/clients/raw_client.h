@@ -8,9 +8,15 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <string>
 #include <string_view>
+
+#ifndef MSG_NOSIGNAL  // macOS has a socket option instead
+#define MSG_NOSIGNAL 0
+#endif
 
 namespace exo {
 
@@ -21,6 +27,10 @@ class RawClient {
     const timeval timeout{10, 0};
     setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
     setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+#ifdef SO_NOSIGPIPE
+    const int on = 1;
+    setsockopt(fd_, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof(on));
+#endif
     if (receive_buffer_bytes > 0)
       setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes, sizeof(receive_buffer_bytes));
     sockaddr_in address{};
