@@ -2,6 +2,7 @@ cmake_minimum_required(VERSION 3.25)
 # cmake -DDIST=web/dist -DOUT=folder -P EmbedWeb.cmake
 # Writes OUT/web_assets.S (every file of DIST, by .incbin) and OUT/web_assets_table.inc (path, type, ETag). A file
 # X.gz beside X is X compressed. An empty or missing DIST gives an empty table.
+cmake_minimum_required(VERSION 3.25)
 file(GLOB_RECURSE files RELATIVE ${DIST} ${DIST}/*)
 list(SORT files)
 
@@ -50,8 +51,12 @@ foreach(file ${files})
     set(mime "${type_${extension}}")
   endif()
   set(immutable false)
-  if(file MATCHES "[-.][A-Za-z0-9_-]*[0-9A-Z][A-Za-z0-9_-]*\\.[a-z0-9]+$" AND file MATCHES "[-.][A-Za-z0-9_-][A-Za-z0-9_-][A-Za-z0-9_-][A-Za-z0-9_-][A-Za-z0-9_-][A-Za-z0-9_-][A-Za-z0-9_-][A-Za-z0-9_-]+\\.[a-z0-9]+$")
-    set(immutable true)
+  # name-HASH.js, as bundlers write it: eight or more characters, one of them a digit or a capital.
+  if(file MATCHES "[-.]([A-Za-z0-9_]+)\\.[a-z0-9]+$")
+    string(LENGTH "${CMAKE_MATCH_1}" length)
+    if(length GREATER_EQUAL 8 AND CMAKE_MATCH_1 MATCHES "[0-9A-Z]")
+      set(immutable true)
+    endif()
   endif()
   string(APPEND entries "    {\"/${file}\", \"${mime}\", \"\\\"${hash}\\\"\", ${immutable},\n     {exo_web_${count}, "
          "static_cast<size_t>(exo_web_${count}_end - exo_web_${count})}, ${gzip}},\n")

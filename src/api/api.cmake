@@ -14,3 +14,6 @@ add_custom_command(
 target_sources(api PRIVATE ${web_out}/web_assets.S ${web_out}/web_assets_table.inc)
 target_include_directories(api PRIVATE ${web_out})
 set_source_files_properties(${web_out}/web_assets.S PROPERTIES OBJECT_DEPENDS "${web_files}")
+if(EXO_SANITIZE STREQUAL "thread")
+  target_compile_definitions(api PRIVATE BOOST_ASIO_DISABLE_FENCED_BLOCK)  # fences are unknown to it
+endif()

@@ -15,6 +15,7 @@
 #include "api/openai.h"
 #include "api/openai_reply.h"
 #include "api/web_assets.h"
+#include "base/log.h"
 #include "base/world.h"
 
 namespace exo {
@@ -103,7 +104,7 @@ void ApiServer::State::add_routes() {
     exchange->respond(json_response(health_json(node.status())));
   };
   const auto alive = [](const Exchange& exchange) {
-    exchange->respond(json_response({{"status", "ok"}}));
+    exchange->respond(json_response(JsonObject{{{"status", "ok"}}}));
   };
   routes = {
       {"/chat/completions", "POST", false,
@@ -152,8 +153,10 @@ void ApiServer::State::handle(const Exchange& exchange) {
   const Route* found = find_route(route_path(request.path));
   HttpHeaders headers = cross_origin_headers(request);
   headers.emplace_back("X-Request-Id", request_id(request));
-  exchange->prepare_answer(std::move(headers), [this, found](int status) {
-    metrics.request_answered(found == nullptr ? "other" : found->path, status);
+  const std::string_view name = found == nullptr ? "other" : found->path;
+  exchange->prepare_answer(std::move(headers), [this, name](int status) {
+    log::debug("api: {} {}", name, status);
+    metrics.request_answered(name, status);
   });
   if (!host_allowed(request, access))
     return refuse(exchange, 403,
@@ -292,7 +295,7 @@ void ApiServer::State::answer_invite(const Exchange& exchange) {
     return refuse(exchange, 403, "invitations are made on the device itself: run 'exo invite'");
   exchange->run_on_worker([this, exchange] {
     const auto code = node.create_invite();
-    exchange->respond(code.ok() ? json_response({{"code", *code}})
+    exchange->respond(code.ok() ? json_response(JsonObject{{{"code", *code}}})
                                 : error_response(to_api_error(code.error())));
   });
 }

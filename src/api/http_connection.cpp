@@ -37,6 +37,7 @@ Refusal refusal_of(const error_code& error, const HttpLimits& limits) {
     return {413, fmt::format("the request body is larger than {} bytes", limits.body_bytes)};
   if (error == http::error::header_limit)
     return {431, fmt::format("the request headers are larger than {} bytes", limits.header_bytes)};
+  if (error == http::error::bad_version) return {505, "only HTTP/1.0 and HTTP/1.1 are spoken here"};
   return {400, fmt::format("malformed HTTP request: {}", error.message())};
 }
 

@@ -88,7 +88,7 @@ void HttpExchange::set_callbacks(std::function<void(CloseReason)> on_close,
 }
 
 bool HttpExchange::write_buffer_full() const {
-  return connection_->answers(serial_) && connection_->write_buffer_full();
+  return !connection_->answers(serial_) || connection_->write_buffer_full();
 }
 
 size_t HttpExchange::open_connections() const {

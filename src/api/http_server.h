@@ -77,7 +77,7 @@ class HttpExchange {
   // leaving; without it a half-closed client still gets its answer. on_drained is called when the
   // write buffer has become small again.
   void set_callbacks(std::function<void(CloseReason)> on_close, std::function<void()> on_drained);
-  bool write_buffer_full() const;
+  bool write_buffer_full() const;    // also when nobody listens any more
   size_t open_connections() const;  // of the whole server
 
  private:

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <span>
 
 #include "api/api_error.h"
 #include "api/openai_reply.h"
@@ -62,6 +63,9 @@ class Answer : public std::enable_shared_from_this<Answer> {
   void note_tokens(Choice& choice, size_t count);
   void send(std::string bytes);
   void tick();
+  int64_t quiet_ms() const {
+    return (context_.world.now_us() - (head_sent_ ? last_write_us_ : started_us_)) / 1000;
+  }
   void finish();
   void fail(const Error& error);
   void closed(CloseReason reason);
@@ -92,6 +96,17 @@ std::string random_id(World& world, std::string_view prefix) {
                      static_cast<uint32_t>(world.random_u64()));
 }
 
+// What the model's generation_config.json proposes, over the API's own defaults.
+SamplingParams merge(const GenerationDefaults& model) {
+  SamplingParams out;
+  out.temperature = model.temperature.value_or(out.temperature);
+  out.top_k = model.top_k.value_or(out.top_k);
+  out.top_p = model.top_p.value_or(out.top_p);
+  out.min_p = model.min_p.value_or(out.min_p);
+  out.repetition_penalty = model.repetition_penalty.value_or(out.repetition_penalty);
+  return out;
+}
+
 Result<void> Answer::check_ids(const ModelCard& card) const {
   const auto known = [&](TokenId id) { return card.vocab_size == 0 || id < card.vocab_size; };
   for (const auto& [id, bias] : request_.generation.sampling.logit_bias)
@@ -111,6 +126,9 @@ Result<void> Answer::start_choices() {
   const HttpRequest& http = exchange_->request();
   OpenAiParseOptions options;
   options.allow_paths = http.remote_loopback && !http.header("origin");
+  options.sampling_defaults = [this](const std::string& model) {
+    return merge(context_.node.generation_defaults(model));
+  };
   request_ = TRY(parse_openai_request(endpoint_, exchange_->take_body(), options));
   const ModelCard card = TRY(context_.node.find_model(request_.generation.model));
   TRY(check_ids(card));
@@ -231,6 +249,16 @@ void Answer::note_tokens(Choice& choice, size_t count) {
   choice.last_us = now;
 }
 
+// An end-of-sequence id is counted but not part of the text, nor of its logprobs.
+std::span<const TokenId> shown_ids(const Choice& choice, const TextEvent& event) {
+  std::span<const TokenId> ids = event.ids;
+  const SamplingParams& sampling = choice.stream->started().sampling;
+  const auto& ends = sampling.stop_ids;
+  const bool ended = event.finish == FinishReason::stop && !ids.empty() && !sampling.ignore_eos &&
+                     std::find(ends.begin(), ends.end(), ids.back()) != ends.end();
+  return ended ? ids.first(ids.size() - 1) : ids;
+}
+
 void Answer::add_delta(Choice& choice, const TextEvent& event, std::string& out) {
   note_tokens(choice, event.ids.size());
   ReplyPart part;
@@ -247,7 +275,7 @@ void Answer::add_delta(Choice& choice, const TextEvent& event, std::string& out)
 
   Json logprobs = nullptr;
   if (request_.generation.sampling.top_logprobs >= 0)
-    logprobs = logprobs_json(endpoint_, event.ids, event.logprobs,
+    logprobs = logprobs_json(endpoint_, shown_ids(choice, event), event.logprobs,
                              choice.stream->started().tokenizer->vocabulary(), choice.text_bytes);
   choice.text_bytes += event.text.size();
   if (!request_.stream) {
@@ -300,13 +328,11 @@ void Answer::send(std::string bytes) {
 // Keeps proxies and people patient while a model is loaded or a long prompt is read.
 void Answer::tick() {
   if (ended_) return;
-  const int64_t now = context_.world.now_us();
-  const int64_t quiet_us = now - (head_sent_ ? last_write_us_ : started_us_);
-  const int64_t limit_us = int64_t{kKeepAliveMs} * 1000;
   if (!head_sent_ && !notices_.empty()) send("");
-  else if (quiet_us + 100'000 >= limit_us) send(to_comment("keep-alive"));
+  if (quiet_ms() >= kKeepAliveMs) send(to_comment("keep-alive"));
   if (ended_) return;
-  exchange_->set_timer(head_sent_ ? kKeepAliveMs : kNoticeHoldMs,
+  const int64_t until_next = std::max<int64_t>(1, kKeepAliveMs - quiet_ms());
+  exchange_->set_timer(static_cast<int>(head_sent_ ? until_next : kNoticeHoldMs),
                        [weak = weak_from_this()] {
                          if (const auto self = weak.lock()) self->tick();
                        });
@@ -336,7 +362,7 @@ void Answer::fail(const Error& error) {
   if (ended_) return;
   ended_ = true;
   const ApiError shown = to_api_error(error, prompt_param());
-  if (shown.status >= 500) log::warn("api: request failed: {}", error.message);
+  if (shown.status >= 500) log::info("api: request failed: {}", error.message);
   if (head_sent_) {
     exchange_->write(to_event(error_json(shown)));
     exchange_->end();

@@ -10,14 +10,14 @@
 #include "fake_node.h"
 
 int main(int argc, char** argv) {
-  exo::FakeNode node({.token_delay_us = 500, .context_length = 4096});
   exo::ApiOptions options;
   options.port = argc > 1 ? static_cast<uint16_t>(std::atoi(argv[1])) : 0;
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // before any thread: all inherit it
+  exo::FakeNode node({.token_delay_us = 500, .context_length = 4096});
   auto server = exo::ApiServer::start(node, options);
   if (!server.ok()) {
     fmt::print(stderr, "{}\n", server.error().message);

@@ -101,12 +101,11 @@ class FakeStream final : public TokenStream {
     waker_ = std::move(waker);
   }
 
-  // One token of work. False when there will be none any more.
+  // One token of work. False when there is none to do.
   bool step() {
     {
       const std::lock_guard lock(mutex_);
-      if (stall_) return true;
-      if (over_) return false;
+      if (stall_ || over_ || items_.size() >= 4096) return false;
       items_.push_back(next_item());
       changed_.notify_all();
     }
@@ -203,17 +202,18 @@ void FakeNode::work() {
     bool worked = false;
     for (auto& weak : turn) {
       const auto stream = weak.lock();
-      if (!stream || !stream->step()) weak.reset();
-      worked |= stream != nullptr;
+      worked |= stream && stream->step();
     }
     turn.clear();
     lock.lock();
     std::erase_if(streams_, [](const auto& weak) { return weak.expired(); });
+    changed_.notify_all();
     const auto delay = std::chrono::microseconds(options_.token_delay_us);
-    if (!worked || streams_.empty())
+    if (streams_.empty())
       changed_.wait(lock, [&] { return stopping_ || !streams_.empty(); });
-    else if (options_.token_delay_us > 0)
-      changed_.wait_for(lock, delay, [&] { return stopping_; });
+    else  // those that made their last token stay until the asker lets go
+      changed_.wait_for(lock, worked ? delay : std::chrono::microseconds(1000),
+                        [&] { return stopping_; });
   }
 }
 
@@ -298,11 +298,13 @@ NodeStatus FakeNode::status() const {
   return status;
 }
 
-size_t FakeNode::live_streams() const {
-  const std::lock_guard lock(mutex_);
-  size_t live = 0;
-  for (const auto& weak : streams_) live += weak.expired() ? 0 : 1;
-  return live;
+bool FakeNode::wait_for_live(size_t count) const {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, std::chrono::seconds(10), [&] {
+    size_t live = 0;
+    for (const auto& weak : streams_) live += weak.expired() ? 0 : 1;
+    return live == count;
+  });
 }
 
 GenerationRequest FakeNode::last_request() const {

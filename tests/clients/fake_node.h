@@ -40,7 +40,8 @@ class FakeNode final : public Node {
   Result<std::string> create_invite() override { return std::string("fake-invite-code"); }
   uint64_t status_version() const override { return version_; }
 
-  size_t live_streams() const;
+  // Waits until exactly `count` streams are held by askers. False after 10 s.
+  bool wait_for_live(size_t count) const;
   GenerationRequest last_request() const;
   void change_status() { ++version_; }
 
@@ -51,7 +52,7 @@ class FakeNode final : public Node {
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::atomic<uint64_t> version_{1};
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
+  mutable std::condition_variable changed_;
   std::vector<std::weak_ptr<FakeStream>> streams_;
   GenerationRequest last_request_;
   bool stopping_ = false;
