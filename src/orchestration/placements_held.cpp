@@ -201,13 +201,20 @@ void HeldPlacements::on_commit(const NodeId& from, const PlacementCommit& commit
   if (stage->state == HeldStage::State::loaded) stage->state = HeldStage::State::ready;
 }
 
+// Its head, or its maker as long as it is not committed, may end it. Others ask its head.
 void HeldPlacements::on_drop(const NodeId& from, const PlacementDrop& message) {
   HeldStage* stage = find(message.placement);
   if (stage == nullptr) return;
-  const bool maker = from == stage->proposer && !stage->committed();
-  if (maker || from == stage->placement.head())
-    return drop(message.placement, message.reason, false);
-  if (stage->head()) drain(message.placement, message.reason);  // others may only ask
+  if (!stage->committed()) {
+    if (from != stage->proposer && stage->head())
+      refuse(stage->proposer, message.placement, {ErrorCode::cancelled, message.reason});
+    if (from == stage->proposer || stage->head() || from == stage->placement.head())
+      drop(message.placement, message.reason, false);
+  } else if (stage->head()) {
+    drain(message.placement, message.reason);
+  } else if (from == stage->placement.head()) {
+    drop(message.placement, message.reason, false);
+  }
 }
 
 void HeldPlacements::on_gone(const NodeId& from, const PlacementGone& gone) {
@@ -333,7 +340,6 @@ void HeldPlacements::on_output(StageOutput output) {
           forward_tokens(*stage, event);
         } else if constexpr (std::is_same_v<Event, StageError>) {
           stage->run.on_error_made(event);
-          context_.send(stage->placement.head(), event);
         }  // SessionClosed: the asker was answered when it asked
       },
       output.event);

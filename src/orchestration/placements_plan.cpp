@@ -110,9 +110,13 @@ Topology PlacementPlans::topology_for(const Plan& plan) const {
 Result<Partition> PlacementPlans::partition_for(const Plan& plan) const {
   if (strategy_error_) return *strategy_error_;
   Topology topology = topology_for(plan);
-  if (topology.nodes.empty() && !plan.refused.empty())  // retrying would not help
-    return Error{plan.refused.begin()->second.code, "no node is left to hold it"};
-  if (topology.nodes.empty()) return unavailable("no node is left to hold it");
+  if (topology.nodes.empty()) {
+    const bool files = std::all_of(plan.refused.begin(), plan.refused.end(), [](const auto& entry) {
+      return entry.second.code == ErrorCode::not_found;
+    });
+    return Error{files ? ErrorCode::not_found : ErrorCode::unavailable,
+                 files ? "no node here has its files" : "no node is left to hold it"};
+  }
   PartitionRequest request = context_.options.partition;
   request.weight_format = context_.options.weight_format;
   return strategy_->partition(topology, plan.card, request);
@@ -221,6 +225,12 @@ void PlacementPlans::refused(Plan& plan, const NodeId& from, const PlacementAnsw
   if (answer.error.code == ErrorCode::already_exists ||
       answer.error.code == ErrorCode::unavailable) {
     abandon(plan, "another placement of this model is made");
+    plans_.erase(fingerprint);
+    return cool_down(fingerprint);
+  }
+  if (answer.error.code == ErrorCode::cancelled) {
+    abandon(plan, answer.error.message);
+    fail(plan, answer.error);
     plans_.erase(fingerprint);
     return cool_down(fingerprint);
   }

@@ -24,6 +24,7 @@ void RingRun::enter_run(uint64_t run) {
   next_number_ = 0;
   gap_since_us_ = 0;
   outstanding_ = 0;
+  error_.reset();
   early_.clear();
   early_results_.clear();
   in_flight_.clear();
@@ -32,7 +33,7 @@ void RingRun::enter_run(uint64_t run) {
 void RingRun::on_forward(Forward forward) {
   const Batch& batch = forward.batch;
   if (head() || batch.epoch != placement_.epoch) return;
-  if (run_known_ && batch.run < run_) return;
+  if (run_known_ && (batch.run < run_ || (batch.run == run_ && error_))) return;
   if (!run_known_ || batch.run > run_) enter_run(batch.run);
   if (batch.number < next_number_) return;
   if (batch.number > next_number_) {
@@ -86,9 +87,11 @@ bool RingRun::on_result_made(const BatchResult& result) {
 }
 
 void RingRun::on_error_made(const StageError& error) {
-  if (head()) return;
-  if (!run_known_ || error.run != run_) return;
-  if (outstanding_ > 0) --outstanding_;
+  if (head() ? error.run < min_run_ : !run_known_ || error.run != run_) return;
+  outstanding_ = 0;  // the runner ignores the rest of this run
+  error_ = error;
+  error_sent_us_ = context_.now_us;
+  context_.send(placement_.head(), error);
 }
 
 std::vector<BatchResult> RingRun::on_result(BatchResult result) {
@@ -177,6 +180,10 @@ void RingRun::tick() {
   const bool gap = gap_since_us_ != 0 && context_.now_us - gap_since_us_ >= kGapUs;
   if (!head()) {
     if (gap) report_gap();
+    if (error_ && context_.now_us - error_sent_us_ >= 4 * kGapUs) {
+      error_sent_us_ = context_.now_us;
+      context_.send(placement_.head(), *error_);
+    }
     return;
   }
   if (gap) new_run_wanted_ = true;  // a result is missing, later ones are here

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "orchestration/core_context.h"
@@ -54,6 +55,8 @@ class RingRun {
   uint64_t next_number_ = 0;           // batch (head: result) that comes next
   std::map<uint64_t, Forward> early_;  // arrived before their turn
   int64_t gap_since_us_ = 0;           // 0: none
+  std::optional<StageError> error_;     // ended this run here; said again until a new one comes
+  int64_t error_sent_us_ = 0;
   int outstanding_ = 0;                // given to the runner, not answered
 
   uint64_t min_run_ = 0;                   // head: outputs of earlier runs are abandoned

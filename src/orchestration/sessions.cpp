@@ -11,7 +11,7 @@ namespace {
 constexpr size_t kMaxRequests = 4096;
 constexpr size_t kMaxClosing = 8192;
 constexpr size_t kMaxEarly = 256;
-constexpr int kMaxMoves = 12;
+constexpr int kMaxMoves = 6;  // without a new token in between
 constexpr int64_t kResendUs = 300'000;
 constexpr int64_t kMaxResendUs = 2'000'000;
 constexpr int64_t kGapUs = 200'000;
@@ -240,6 +240,7 @@ bool Sessions::emit(Request& request, const TokenEvent& event) {
   if (fresh.logprobs.size() == static_cast<size_t>(count))
     fresh.logprobs.erase(fresh.logprobs.begin(), fresh.logprobs.begin() + known);
   request.emitted.insert(request.emitted.end(), fresh.ids.begin(), fresh.ids.end());
+  request.moves = 0;
   context_.effects.push_back(EmitTokens{request.number, std::move(fresh)});
   if (!finished) return false;
   close(request);
@@ -263,9 +264,10 @@ void Sessions::close(Request& request) {
   if (closing_.size() < kMaxClosing) {
     Closing closing{request.placement.id, request.session, {}, context_.now_us, 0};
     for (const NodeId& node : {request.placement.head(), request.placement.tail()})
-      if (membership_.reachable(node)) closing.nodes.insert(node);
+      if (membership_.present(node)) closing.nodes.insert(node);
     for (const NodeId& node : closing.nodes)
-      context_.send(node, SessionClose{closing.placement, closing.session});
+      if (membership_.reachable(node))
+        context_.send(node, SessionClose{closing.placement, closing.session});
     closing.next_send_us = context_.now_us + kResendUs;
     if (!closing.nodes.empty()) closing_.emplace(request.session, std::move(closing));
   }
@@ -334,6 +336,7 @@ void Sessions::on_plan_failed(const PlanFailed& failed) {
     const bool retry = failed.error.code == ErrorCode::unavailable
                            ? waited_us < context_.options.session_deadline_us
                            : request.moving && waited_us < kNoFitUs;
+    request.last_refusal = failed.error.message;
     if (retry) continue;
     fail(request, request.moving ? failed.error.in(request.trouble) : failed.error);
   }
@@ -357,9 +360,10 @@ void Sessions::tick_request(Request& request) {
     const int64_t waiting_us =
         request.waiting_since_us == 0 ? 0 : context_.now_us - request.waiting_since_us;
     if (request.waited_us + waiting_us < context_.options.session_deadline_us) return;
-    const std::string why = request.trouble.empty() ? "" : request.trouble + "; ";
-    return fail(request, unavailable(fmt::format("{}no node could take over {} in time", why,
-                                                 request.card.id)));
+    std::string why = fmt::format("no placement of {} came about in time", request.card.id);
+    if (!request.last_refusal.empty()) why = request.last_refusal;
+    if (!request.trouble.empty()) why = request.trouble + "; " + why;
+    return fail(request, unavailable(std::move(why)));
   }
   if (context_.now_us < request.next_send_us) return;
   if (request.state == State::running)
@@ -372,9 +376,10 @@ void Sessions::tick_closing() {
   for (auto& [session, closing] : closing_) {
     if (context_.now_us < closing.next_send_us) continue;
     closing.next_send_us = context_.now_us + backed_off(kResendUs, ++closing.tries, kMaxResendUs);
-    std::erase_if(closing.nodes, [&](const NodeId& node) { return !membership_.reachable(node); });
+    std::erase_if(closing.nodes, [&](const NodeId& node) { return !membership_.present(node); });
     for (const NodeId& node : closing.nodes)
-      context_.send(node, SessionClose{closing.placement, closing.session});
+      if (membership_.reachable(node))
+        context_.send(node, SessionClose{closing.placement, closing.session});
   }
   std::erase_if(closing_, [](const auto& entry) { return entry.second.nodes.empty(); });
 }

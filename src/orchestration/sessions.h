@@ -59,10 +59,11 @@ class Sessions {
     int64_t heard_us = 0;
     std::set<PlacementId> avoid;  // left or refused by this request
     bool moving = false;          // was running when a member went
-    int moves = 0;
+    int moves = 0;                 // since the last token
     int64_t waiting_since_us = 0;  // placing, with nothing in sight; 0: something is
     int64_t waited_us = 0;         // of that, since it last ran
     std::string trouble;           // why it is not running, for people
+    std::string last_refusal;      // the last plan's failure, for people
     bool announced = false;
   };
   struct Closing {
