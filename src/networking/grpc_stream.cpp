@@ -66,6 +66,15 @@ class AcceptedStream final : public LinkStream, public grpc::ServerGenericBidiRe
   grpc::GenericCallbackServerContext* context_;
 };
 
+template <class Stream>
+std::shared_ptr<Stream> counted(LinkStreamOwner& owner, Stream* stream) {
+  owner.live()->add();
+  return std::shared_ptr<Stream>(stream, [live = owner.live()](Stream* dead) {
+    delete dead;
+    live->remove();
+  });
+}
+
 // Walks the slices of a buffer as one run of bytes.
 class SliceReader {
  public:
@@ -98,8 +107,23 @@ class SliceReader {
 
 }  // namespace
 
-bool LinkStream::write(grpc::ByteBuffer frame, QueueLimits limits) {
+void LiveStreams::add() {
   const std::lock_guard lock(mutex_);
+  ++count_;
+}
+
+void LiveStreams::remove() {
+  const std::lock_guard lock(mutex_);
+  if (--count_ == 0) none_.notify_all();
+}
+
+void LiveStreams::wait_for_none() {
+  std::unique_lock lock(mutex_);
+  none_.wait(lock, [&] { return count_ == 0; });
+}
+
+bool LinkStream::write(grpc::ByteBuffer frame, QueueLimits limits) {
+  std::unique_lock lock(mutex_);
   const size_t size = frame.Length();
   if (ended_ || queue_.size() >= limits.messages || queued_bytes_ + size > limits.bytes)
     return false;
@@ -107,9 +131,22 @@ bool LinkStream::write(grpc::ByteBuffer frame, QueueLimits limits) {
   queued_bytes_ += size;
   if (!writing_) {
     writing_ = true;
-    start_write(queue_.front());
+    start_front(lock);
   }
   return true;
+}
+
+void LinkStream::start_front(std::unique_lock<std::mutex>& lock) {
+  const std::shared_ptr<LinkStream> self = shared_from_this();
+  const grpc::ByteBuffer& front = queue_.front();  // stays in place until write_done
+  ++starting_;
+  lock.unlock();
+  start_write(front);
+  lock.lock();
+  if (--starting_ == 0 && end_later_) {
+    end_later_ = false;
+    end(why_, abort_later_);
+  }
 }
 
 void LinkStream::read_next() {
@@ -124,14 +161,17 @@ size_t LinkStream::queued_messages() const {
 
 void LinkStream::close(const grpc::Status& why) {
   const std::lock_guard lock(mutex_);
-  end_locked(why, /*abort=*/writing_);
+  // A little that is still queued (a greeting) may go out together with the reason.
+  end_locked(why, /*abort=*/queued_bytes_ > (32 << 10));
 }
 
 void LinkStream::end_locked(const grpc::Status& why, bool abort) {
   if (ended_) return;
   ended_ = true;
   why_ = why;
-  end(why, abort);
+  if (starting_ == 0) return end(why, abort);
+  end_later_ = true;
+  abort_later_ = abort;
 }
 
 void LinkStream::read_done(bool ok) {
@@ -146,12 +186,12 @@ void LinkStream::read_done(bool ok) {
 
 // gRPC aborts the process when a write starts before the last one is done: one at a time.
 void LinkStream::write_done(bool ok) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   queued_bytes_ -= queue_.front().Length();
   queue_.pop_front();
   if (!ok) end_locked(grpc::Status::OK, true);
   writing_ = !ended_ && !queue_.empty();
-  if (writing_) start_write(queue_.front());
+  if (writing_) start_front(lock);
 }
 
 void LinkStream::done(const grpc::Status& status) {
@@ -159,9 +199,7 @@ void LinkStream::done(const grpc::Status& status) {
   grpc::Status why;
   {
     const std::lock_guard lock(mutex_);
-    if (!ended_) {  // a dialled stream whose call failed before any operation did
-      ended_ = true;
-    }
+    ended_ = true;
     why = why_.ok() ? status : why_;
   }
   owner_.on_closed(self, why);
@@ -170,15 +208,15 @@ void LinkStream::done(const grpc::Status& status) {
 std::shared_ptr<LinkStream> dial_stream(LinkStreamOwner& owner,
                                         std::shared_ptr<grpc::Channel> channel, PeerAddress address,
                                         NodeId expected) {
-  auto stream = std::make_shared<DialledStream>(owner, std::move(channel), std::move(address),
-                                                std::move(expected));
+  const std::shared_ptr<DialledStream> stream = counted(
+      owner, new DialledStream(owner, std::move(channel), std::move(address), std::move(expected)));
   stream->begin();
   return stream;
 }
 
 std::pair<grpc::ServerGenericBidiReactor*, std::shared_ptr<LinkStream>> accept_stream(
     LinkStreamOwner& owner, grpc::GenericCallbackServerContext* context) {
-  auto stream = std::make_shared<AcceptedStream>(owner, context);
+  const std::shared_ptr<AcceptedStream> stream = counted(owner, new AcceptedStream(owner, context));
   stream->begin();
   return {stream.get(), stream};
 }

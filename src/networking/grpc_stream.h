@@ -10,6 +10,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/support/byte_buffer.h>
 
+#include <condition_variable>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -22,9 +23,25 @@ namespace exo {
 
 class LinkStream;
 
+// How many streams exist. A dialled stream holds its channel, and gRPC 1.51 aborts when the last
+// user of its callback queue goes away on one of gRPC's own threads; so the server, which is a user
+// too, is only shut down when no stream is left.
+class LiveStreams {
+ public:
+  void add();
+  void remove();
+  void wait_for_none();
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable none_;
+  size_t count_ = 0;
+};
+
 class LinkStreamOwner {
  public:
   virtual ~LinkStreamOwner() = default;
+  virtual const std::shared_ptr<LiveStreams>& live() = 0;
   // The next frame is not read before read_next().
   virtual void on_frame(const std::shared_ptr<LinkStream>& stream, grpc::ByteBuffer& bytes) = 0;
   virtual void on_closed(const std::shared_ptr<LinkStream>& stream, const grpc::Status& why) = 0;
@@ -47,7 +64,7 @@ class LinkStream : public std::enable_shared_from_this<LinkStream> {
   virtual std::string peer_certificate() = 0;  // PEM; known once a frame was read
 
   // --- the owner's notes, guarded by the owner's mutex
-  enum class State { hello, waiting, up, closed };
+  enum class State { hello, accepting, waiting, up, closed };
   const bool dialled;
   const PeerAddress address;  // as dialled
   const NodeId expected;      // who should answer; empty = anyone
@@ -72,6 +89,9 @@ class LinkStream : public std::enable_shared_from_this<LinkStream> {
   std::shared_ptr<LinkStream> self_;  // until done
 
  private:
+  // Without the lock: gRPC may encrypt and send on this thread, and other senders must not wait for
+  // that. An end() that comes in between is put off until after.
+  void start_front(std::unique_lock<std::mutex>& lock);
   void end_locked(const grpc::Status& why, bool abort);
 
   LinkStreamOwner& owner_;
@@ -80,6 +100,8 @@ class LinkStream : public std::enable_shared_from_this<LinkStream> {
   size_t queued_bytes_ = 0;
   bool writing_ = false;
   bool ended_ = false;
+  int starting_ = 0;
+  bool end_later_ = false, abort_later_ = false;
   grpc::Status why_;  // when ended by us
   grpc::ByteBuffer incoming_;
 };

@@ -17,7 +17,11 @@ namespace {
 constexpr const char* kTlsName = "node.exo";  // in every node's certificate
 
 // gRPC logs failed handshakes as errors of ours; they are somebody else's bytes.
-void log_grpc(gpr_log_func_args* args) { log::debug("gRPC: {}", args->message); }
+void log_grpc(gpr_log_func_args* args) {
+  const std::string_view text = args->message;
+  const bool fatal = text.find("assertion failed") != std::string_view::npos;
+  log::write(fatal ? log::Level::error : log::Level::debug, fmt::format("gRPC: {}", text));
+}
 
 // "ipv4:1.2.3.4:80", "ipv6:[::1]:80", or a name for the resolver.
 std::string target_of(const PeerAddress& address) {

@@ -14,6 +14,8 @@ constexpr size_t kMaxAddresses = 16;  // per peer
 constexpr size_t kMaxUngreeted = 64;  // accepted streams that have not said hello yet
 constexpr size_t kMaxUnnamed = 256;
 constexpr int64_t kPendingUs = 1'500'000;  // how long a second stream waits for the first to end
+constexpr int64_t kPendingAfterDownUs = 200'000;  // a peer that goes away ends both at once
+constexpr int64_t kSteadyUs = 2'000'000;  // a link that lasted this long is redialled at once
 constexpr int64_t kRetellUs = 30'000'000;
 
 int64_t now_us() { return real_world().now_us(); }
@@ -25,6 +27,7 @@ std::string hello_frame(uint64_t incarnation) {
   for (int i = 0; i < 8; ++i) out.push_back(static_cast<char>(incarnation >> (8 * i)));
   return out;
 }
+std::string accepted_frame() { return {'E', 'X', 'L', static_cast<char>(kWireVersion), 'A'}; }
 std::string chosen_frame() { return {'E', 'X', 'L', static_cast<char>(kWireVersion), 'C'}; }
 
 grpc::ByteBuffer buffer_of(const std::string& text) {
@@ -81,10 +84,16 @@ std::string name_of(const PeerAddress& address) {
   return fmt::format("{}:{}", address.host, address.port);
 }
 
+// What the peer is told, and what explain() makes of our own refusals.
 grpc::Status to_status(const Error& why) {
-  return {why.code == ErrorCode::permission_denied ? grpc::StatusCode::PERMISSION_DENIED
-                                                   : grpc::StatusCode::FAILED_PRECONDITION,
-          why.message};
+  switch (why.code) {
+    case ErrorCode::permission_denied:
+      return {grpc::StatusCode::PERMISSION_DENIED, why.message};
+    case ErrorCode::invalid_argument:
+      return {grpc::StatusCode::CANCELLED, why.message};
+    default:
+      return {grpc::StatusCode::FAILED_PRECONDITION, why.message};
+  }
 }
 
 bool contains(const std::string& text, std::string_view part) {
@@ -92,15 +101,16 @@ bool contains(const std::string& text, std::string_view part) {
 }
 
 // What people should hear of a dial that failed; nothing for an unreachable peer.
-std::optional<Error> explain(const grpc::Status& status) {
+std::optional<Error> explain(const grpc::Status& status, const PeerAddress& address) {
   const std::string& text = status.error_message();
   if (status.error_code() == grpc::StatusCode::PERMISSION_DENIED) return permission_denied(text);
   if (status.error_code() == grpc::StatusCode::FAILED_PRECONDITION) return unsupported(text);
   if (contains(text, "certificate verify failed") || contains(text, "CERTIFICATE_VERIFY_FAILED") ||
       contains(text, "unknown ca") || contains(text, "tlsv1 alert"))
-    return permission_denied(
-        "this device belongs to another cluster: run `exo invite` on a device of the cluster it "
-        "should join, and `exo join CODE` here or there");
+    return permission_denied(fmt::format(
+        "the device at {} belongs to another cluster: run `exo invite` on one of the two, and "
+        "`exo join CODE` with the code it prints on the other",
+        name_of(address)));
   return std::nullopt;
 }
 
@@ -139,7 +149,11 @@ void LinkTable::connect(const NodeId& id, const PeerAddress& address) {
   } else {
     Peer& peer = peer_of(id);
     peer.wanted = true;
-    add_address(peer.dialling.addresses, address);
+    std::vector<PeerAddress>& known = peer.dialling.addresses;
+    if (std::none_of(known.begin(), known.end(),
+                     [&](const PeerAddress& one) { return same_place(one, address); }))
+      peer.dialling.next_dial_us = 0;
+    add_address(known, address);
     if (peer.link) return;
   }
   woken_ = true;
@@ -163,10 +177,13 @@ bool LinkTable::send(const NodeId& to, const Message& message) {
     return false;
   }
   grpc::ByteBuffer buffer = to_buffer(std::move(frame).value());
-  const std::lock_guard lock(mutex_);
-  const auto found = peers_.find(to);
-  if (found == peers_.end() || !found->second.link) return false;
-  const StreamPtr& link = found->second.link;
+  StreamPtr link;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = peers_.find(to);
+    if (found == peers_.end() || !found->second.link) return false;
+    link = found->second.link;
+  }
   if (link->write(std::move(buffer), {options_.queue_bytes, options_.queue_messages})) return true;
   link->close(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "the peer does not keep up"));
   return false;
@@ -198,8 +215,11 @@ void LinkTable::stop() {
   wake_.notify_one();
   quiet_.wait(lock, [&] { return streams_.empty() && delivering_ == 0; });
   handler_ = nullptr;
+  peers_.clear();
+  unnamed_.clear();
   lock.unlock();
   timer_.join();
+  live_->wait_for_none();
 }
 
 // --- streams
@@ -223,36 +243,61 @@ void LinkTable::accept(StreamPtr stream) {
 
 void LinkTable::on_frame(const StreamPtr& stream, grpc::ByteBuffer& bytes) {
   std::unique_lock lock(mutex_);
-  Result<void> good;
-  if (stopping_) return;
-  if (stream->state == LinkStream::State::hello) {
-    good = greet(stream, bytes, lock);
-    if (good.ok()) stream->read_next();
-  } else if (stream->state == LinkStream::State::waiting) {
-    const Result<std::string> chosen = read_link_frame(bytes, 'C');
-    if (!chosen.ok()) good = chosen.error();
-    if (chosen.ok() && decides(stream->peer)) good = corrupt("the peer chose out of turn");
-    if (good.ok()) {
-      choose(peer_of(stream->peer), stream);
-      stream->read_next();
-    }
-  } else if (stream->state == LinkStream::State::up) {
-    lock.unlock();
-    Result<Message> message = from_buffer(bytes);
-    bytes.Clear();
-    lock.lock();
-    if (message.ok() && stream->state == LinkStream::State::up)
-      peer_of(stream->peer)
-          .events.push_back({Event::Kind::message, {}, std::move(message).value(), stream});
-    if (!message.ok()) good = message.error();
-  }
+  if (stopping_ || stream->state == LinkStream::State::closed) return;
+  const Result<void> good = stream->state == LinkStream::State::up
+                                ? message_frame(stream, bytes, lock)
+                                : handshake_frame(stream, bytes, lock);
   if (!good.ok()) {
-    log::warn("closing the link with {}: {}",
-              stream->peer.value.empty() ? name_of(stream->address) : stream->peer.value,
-              good.error().message);
+    complain(stream, good.error());
     stream->close(to_status(good.error()));
   }
   if (!stream->peer.value.empty()) drain(lock, peer_of(stream->peer));
+}
+
+Result<void> LinkTable::handshake_frame(const StreamPtr& stream, const grpc::ByteBuffer& bytes,
+                                        std::unique_lock<std::mutex>& lock) {
+  if (stream->state == LinkStream::State::hello) {
+    if (auto greeted = greet(stream, bytes, lock); !greeted.ok()) return greeted;
+    stream->state = LinkStream::State::accepting;
+    stream->write(buffer_of(accepted_frame()), {4096, 16});
+  } else if (stream->state == LinkStream::State::accepting) {
+    if (auto frame = read_link_frame(bytes, 'A'); !frame.ok()) return frame.error();
+    stream->state = LinkStream::State::waiting;
+    if (decides(stream->peer)) consider(peer_of(stream->peer), stream);
+  } else {
+    if (auto frame = read_link_frame(bytes, 'C'); !frame.ok()) return frame.error();
+    if (decides(stream->peer)) return corrupt("the peer chose out of turn");
+    choose(peer_of(stream->peer), stream);
+  }
+  stream->read_next();
+  return {};
+}
+
+Result<void> LinkTable::message_frame(const StreamPtr& stream, grpc::ByteBuffer& bytes,
+                                      std::unique_lock<std::mutex>& lock) {
+  lock.unlock();
+  Result<Message> message = from_buffer(bytes);
+  bytes.Clear();
+  lock.lock();
+  if (!message.ok()) return message.error();
+  if (stream->state == LinkStream::State::up)
+    peer_of(stream->peer)
+        .events.push_back({Event::Kind::message, {}, std::move(message).value(), stream});
+  return {};
+}
+
+bool LinkTable::worth_telling(const std::string& what) {
+  const int64_t now = now_us();
+  std::erase_if(told_us_, [&](const auto& one) { return now - one.second > kRetellUs; });
+  return told_us_.size() < 1024 && told_us_.emplace(what, now).second;
+}
+
+void LinkTable::complain(const StreamPtr& stream, const Error& why) {
+  const std::string line =
+      fmt::format("closing the link with {}: {}",
+                  stream->peer.value.empty() ? "a device" : stream->peer.value, why.message);
+  const bool harmless = why.code == ErrorCode::invalid_argument || !worth_telling(line);
+  log::write(harmless ? log::Level::debug : log::Level::warn, line);
 }
 
 // The first frame of a stream: who is there?
@@ -278,14 +323,12 @@ Result<void> LinkTable::greet(const StreamPtr& stream, const grpc::ByteBuffer& b
   }
   stream->peer = *id;
   stream->incarnation = read_u64(hello);
-  stream->state = LinkStream::State::waiting;
   Peer& peer = peer_of(*id);
   if (stream->dialled && stream->expected.value.empty()) {  // now the address has a name
     unnamed_.erase(name_of(stream->address));
     peer.wanted = true;
     add_address(peer.dialling.addresses, stream->address);
   }
-  if (decides(*id)) consider(peer, stream);
   return {};
 }
 
@@ -310,7 +353,7 @@ void LinkTable::choose(Peer& peer, const StreamPtr& stream) {
     if (*other && *other != stream) (*other)->close(grpc::Status(grpc::StatusCode::CANCELLED, ""));
     other->reset();
   }
-  peer.dialling.backoff_ms = 0;
+  peer.up_since_us = now_us();
   peer.dialling.next_address = 0;
   peer.events.push_back({Event::Kind::up, {}, {}, nullptr});
 }
@@ -340,7 +383,7 @@ void LinkTable::on_closed(const StreamPtr& stream, const grpc::Status& status) {
     const auto named = peers_.find(stream->expected);
     if (named != peers_.end() && named->second.dialling.stream == stream)
       dial_failed(named->second.dialling);
-    const std::optional<Error> why = explain(status);
+    const std::optional<Error> why = explain(status, stream->address);
     if (!was_link && why) refused(stream->address, *why, lock);
   }
   if (!stream->peer.value.empty()) {
@@ -348,9 +391,9 @@ void LinkTable::on_closed(const StreamPtr& stream, const grpc::Status& status) {
     if (peer.pending == stream) peer.pending.reset();
     if (peer.link == stream) {
       drop_link(peer, unavailable("the link went down: " + status.error_message()));
-      peer.dialling.backoff_ms = 0;
-      peer.dialling.next_dial_us = now_us() + options_.backoff_min_ms * 1000;
-      if (peer.pending) choose(peer, StreamPtr(peer.pending));
+      if (now_us() - peer.up_since_us > kSteadyUs) peer.dialling.backoff_ms = 0;
+      back_off(peer.dialling);
+      if (peer.pending) peer.pending->deadline_us = now_us() + kPendingAfterDownUs;
     }
     drain(lock, peer);
   }
@@ -362,14 +405,18 @@ void LinkTable::on_closed(const StreamPtr& stream, const grpc::Status& status) {
 
 void LinkTable::dial_failed(Dialling& dialling) {
   dialling.stream.reset();
-  int wait_ms = 0;
-  if (++dialling.next_address >= dialling.addresses.size()) {
-    dialling.next_address = 0;
-    dialling.backoff_ms =
-        std::clamp(dialling.backoff_ms * 2, options_.backoff_min_ms, options_.backoff_max_ms);
-    wait_ms = dialling.backoff_ms;
+  if (++dialling.next_address < dialling.addresses.size()) {
+    dialling.next_dial_us = now_us();
+    return;
   }
-  dialling.next_dial_us = now_us() + wait_ms * 1000;
+  dialling.next_address = 0;
+  back_off(dialling);
+}
+
+void LinkTable::back_off(Dialling& dialling) const {
+  dialling.backoff_ms =
+      std::clamp(dialling.backoff_ms * 2, options_.backoff_min_ms, options_.backoff_max_ms);
+  dialling.next_dial_us = now_us() + dialling.backoff_ms * 1000;
 }
 
 // --- telling the handler
@@ -410,11 +457,7 @@ void LinkTable::deliver(const NodeId& peer, Event& event) {
 
 void LinkTable::refused(const PeerAddress& address, const Error& why,
                         std::unique_lock<std::mutex>& lock) {
-  const int64_t now = now_us();
-  std::erase_if(told_us_, [&](const auto& one) { return now - one.second > kRetellUs; });
-  if (stopping_ || told_us_.size() >= 1024 ||
-      !told_us_.emplace(name_of(address) + why.message, now).second)
-    return;
+  if (stopping_ || !worth_telling(name_of(address) + why.message)) return;
   ++delivering_;
   lock.unlock();
   handler_->on_refused(address, why);

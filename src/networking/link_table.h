@@ -2,8 +2,10 @@
 // and in which order the handler hears of it. Owned by GrpcTransport; only grpc_*.cpp and
 // link_table.cpp include this. Thread-safe; one timer thread dials and watches deadlines.
 //
-// Of a pair the node with the smaller id decides: it alone picks a stream (its own or the peer's)
-// and says so with a Chosen frame; the other side follows. So both always mean the same stream.
+// A stream starts with Hello from both sides; each answers with Accepted when it likes what it
+// sees. Of a pair the node with the smaller id decides: it alone picks a stream (its own or the
+// peer's) and says so with a Chosen frame; the other side follows. So both always mean the same
+// stream.
 #pragma once
 
 #include <condition_variable>
@@ -34,6 +36,7 @@ class LinkTable : public LinkStreamOwner {
   // Closes everything and waits until gRPC has let go of every stream.
   void stop();
 
+  const std::shared_ptr<LiveStreams>& live() override { return live_; }
   void on_frame(const std::shared_ptr<LinkStream>& stream, grpc::ByteBuffer& bytes) override;
   void on_closed(const std::shared_ptr<LinkStream>& stream, const grpc::Status& why) override;
 
@@ -57,7 +60,8 @@ class LinkTable : public LinkStreamOwner {
     NodeId id;
     bool wanted = false;
     Dialling dialling;
-    StreamPtr link;     // up
+    StreamPtr link;  // up
+    int64_t up_since_us = 0;
     StreamPtr pending;  // the peer dialled although we believe the link is up
     std::deque<Event> events;
     bool draining = false;
@@ -69,12 +73,19 @@ class LinkTable : public LinkStreamOwner {
   void deliver(const NodeId& peer, Event& event);
   void refused(const PeerAddress& address, const Error& why, std::unique_lock<std::mutex>& lock);
 
+  bool worth_telling(const std::string& what);
+  void complain(const StreamPtr& stream, const Error& why);
+  Result<void> handshake_frame(const StreamPtr& stream, const grpc::ByteBuffer& bytes,
+                               std::unique_lock<std::mutex>& lock);
+  Result<void> message_frame(const StreamPtr& stream, grpc::ByteBuffer& bytes,
+                             std::unique_lock<std::mutex>& lock);
   Result<void> greet(const StreamPtr& stream, const grpc::ByteBuffer& bytes,
                      std::unique_lock<std::mutex>& lock);
   void consider(Peer& peer, const StreamPtr& stream);
   void choose(Peer& peer, const StreamPtr& stream);
   void drop_link(Peer& peer, const Error& why);
   void dial_failed(Dialling& dialling);
+  void back_off(Dialling& dialling) const;
   void forget_dial(const StreamPtr& stream);
 
   void run();
@@ -88,6 +99,7 @@ class LinkTable : public LinkStreamOwner {
   const uint64_t incarnation_;
   TransportHandler* handler_ = nullptr;
 
+  const std::shared_ptr<LiveStreams> live_ = std::make_shared<LiveStreams>();
   std::mutex mutex_;
   std::condition_variable wake_, quiet_;
   bool stopping_ = false;

@@ -143,7 +143,9 @@ class MemoryHub::State {
   }
 
   void unlink(const NodeId& a, const NodeId& b, const Error& why) {
-    for (const auto& [self, peer] : {std::pair(a, b), std::pair(b, a)}) {
+    for (const bool forth : {true, false}) {
+      const NodeId& self = forth ? a : b;
+      const NodeId& peer = forth ? b : a;
       const auto node = nodes_.find(self);
       if (node == nodes_.end() || node->second->links.erase(peer) == 0) continue;
       // What was on its way is lost, as on a real link.
