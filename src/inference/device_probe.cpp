@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "backend/cpu/isa.h"
 #include "inference/device_probe_system.h"
 
 namespace exo {
@@ -91,7 +92,8 @@ DeviceCapabilities probe_device() {
     if (device.arch == "arm64") device.arch = "aarch64";
   }
   device.chip = system::chip_name();
-  device.isa = system::best_isa();
+  // The same choice the cpu backend makes.
+  if (const auto kernels = cpu::choose_kernels(""); kernels.ok()) device.isa = kernels->level;
   device.cores = core_count();
   const DeviceMemory memory = probe_memory();
   device.memory_total_bytes = memory.total_bytes;

@@ -10,7 +10,7 @@
 
 namespace exo {
 
-DeviceCapabilities probe_device();  // without the measured rates; `isa` by the system's flags
+DeviceCapabilities probe_device();  // without the measured rates
 
 struct DeviceMemory {
   uint64_t total_bytes = 0;

@@ -61,22 +61,6 @@ std::string chip_name() {
   return name;
 }
 
-std::string best_isa() {
-  const std::string flags = " " +
-                            proc_value("/proc/cpuinfo", "flags")
-                                .value_or(proc_value("/proc/cpuinfo", "Features").value_or("")) +
-                            " ";
-  const auto has = [&](std::string_view flag) {
-    return flags.find(" " + std::string(flag) + " ") != std::string::npos;
-  };
-  if (has("avx512_bf16")) return "avx512_bf16";
-  if (has("avx512f") && has("avx512bw") && has("avx512vl")) return "avx512";
-  if (has("avx2") && has("fma")) return "avx2";
-  if (has("asimddp")) return "neon_dotprod";
-  if (has("asimd") || has("neon")) return "neon";
-  return "scalar";
-}
-
 DeviceMemory memory() {
   DeviceMemory memory{meminfo_bytes("MemTotal"), meminfo_bytes("MemAvailable")};
   // A container may hold less than the machine.

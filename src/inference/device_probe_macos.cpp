@@ -23,14 +23,6 @@ std::string chip_name() {
   return sysctlbyname("machdep.cpu.brand_string", name, &size, nullptr, 0) == 0 ? name : "";
 }
 
-std::string best_isa() {
-#if defined(__aarch64__)
-  return sysctl_number<int>("hw.optional.arm.FEAT_DotProd") != 0 ? "neon_dotprod" : "neon";
-#else
-  return sysctl_number<int>("hw.optional.avx2_0") != 0 ? "avx2" : "scalar";
-#endif
-}
-
 DeviceMemory memory() {
   DeviceMemory memory;
   memory.total_bytes = sysctl_number<uint64_t>("hw.memsize");

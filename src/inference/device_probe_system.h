@@ -9,7 +9,6 @@
 namespace exo::system {
 
 std::string chip_name();
-std::string best_isa();
 DeviceMemory memory();
 
 }  // namespace exo::system

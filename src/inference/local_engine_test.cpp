@@ -11,13 +11,20 @@ namespace {
 const std::filesystem::path kModel =
     std::filesystem::path(EXO_SOURCE_DIR) / "tests/golden/models/llama3/f32";
 
-Placement make_placement(const ModelFiles& model, int stages) {
+struct Way {
+  const char* backend;
+  bool exact;
+  WeightFormat format;
+};
+
+Placement make_placement(const ModelFiles& model, int stages, const Way& way) {
   Placement placement;
   placement.id = {5};
   placement.card = model.card;
   placement.context_length = 128;
   placement.kv_capacity_tokens = 256;
-  placement.exact = true;
+  placement.exact = way.exact;
+  placement.weight_format = way.format;
   const int layers = model.card.layer_count;
   for (int i = 0; i < stages; ++i)
     placement.stages.push_back(
@@ -25,9 +32,11 @@ Placement make_placement(const ModelFiles& model, int stages) {
   return placement;
 }
 
-Ring make_ring(const ModelFiles& model, uint64_t seed, int stages) {
-  return Ring(seed, make_placement(model, stages), [&](const Placement& placement, size_t i) {
-    return make_local_engine(model, engine_options(placement, i, "reference", {})).value();
+Ring make_ring(const ModelFiles& model, uint64_t seed, int stages, const Way& way) {
+  return Ring(seed, make_placement(model, stages, way), [&](const Placement& placement, size_t i) {
+    BackendOptions backend;
+    backend.threads = 1 + static_cast<int>(seed % 2);
+    return make_local_engine(model, engine_options(placement, i, way.backend, backend)).value();
   });
 }
 
@@ -45,9 +54,9 @@ SessionOpen request(uint64_t session, int prompt) {
 
 // Sampled answers under load, over two stages, with shared prefixes and lost batches, are those of
 // a machine that does one request at a time.
-TEST(LocalEngine, AnswersDoNotDependOnCompany) {
+void check_company(const Way& way) {
   const ModelFiles model = open_model(kModel).value();
-  Ring ring = make_ring(model, 3, 2);
+  Ring ring = make_ring(model, 3, 2, way);
   for (uint64_t session = 1; session <= 8; ++session) {
     ring.open(request(session, session % 2 == 0 ? 40 : 7));
     for (int moves = 0; moves < 12; ++moves) ring.advance();
@@ -56,13 +65,22 @@ TEST(LocalEngine, AnswersDoNotDependOnCompany) {
   ring.settle();
   EXPECT_GT(ring.head().cached_tokens, 0u);
   for (const auto& [id, answer] : ring.answers()) {
-    Ring alone = make_ring(model, 0, 1);
+    Ring alone = make_ring(model, 0, 1, way);
     alone.open(answer.open);
     alone.settle();
     EXPECT_EQ(answer.ids.size(), 6u);
     EXPECT_EQ(answer.ids, alone.answers()[id].ids) << "session " << id.value;
     EXPECT_EQ(answer.finish, FinishReason::length);
   }
+}
+
+TEST(LocalEngine, AnswersDoNotDependOnCompany) {
+  check_company({"reference", true, WeightFormat::as_stored});
+}
+TEST(LocalEngine, AnswersDoNotDependOnCompanyOnTheFastPath) {
+  check_company({"cpu", false, WeightFormat::as_stored});
+  check_company({"cpu", false, WeightFormat::q8_0});
+  check_company({"cpu", false, WeightFormat::q4_0});
 }
 
 TEST(LocalEngine, HiddenStatesMayTravelAsBf16) {

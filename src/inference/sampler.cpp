@@ -10,6 +10,8 @@ namespace exo {
 namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
+// What is less likely than e^-40 of the best is never drawn, and need not be weighed.
+constexpr double kNegligible = 40;
 
 uint64_t mix(uint64_t x) {
   x += 0x9e3779b97f4a7c15ull;
@@ -20,6 +22,11 @@ uint64_t mix(uint64_t x) {
 
 bool inside(TokenId id, std::span<const float> logits) {
   return id >= 0 && static_cast<size_t>(id) < logits.size();
+}
+
+bool adjusts(const SamplingParams& params) {
+  return params.repetition_penalty != 1.0 || params.frequency_penalty != 0.0 ||
+         params.presence_penalty != 0.0 || !params.logit_bias.empty();
 }
 
 void penalise(std::span<float> logits, const SamplingParams& params, const SampleContext& context) {
@@ -53,7 +60,12 @@ bool better(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
 }
 
-// Best first, and no more than the filters can let through.
+void sort_by_id(std::vector<Candidate>& candidates) {
+  const auto lower = [](const Candidate& a, const Candidate& b) { return a.id < b.id; };
+  if (!std::is_sorted(candidates.begin(), candidates.end(), lower))
+    std::sort(candidates.begin(), candidates.end(), lower);
+}
+
 void keep_top_k(std::vector<Candidate>& candidates, int top_k) {
   if (top_k <= 0 || static_cast<size_t>(top_k) >= candidates.size()) return;
   std::nth_element(candidates.begin(), candidates.begin() + top_k, candidates.end(), better);
@@ -65,8 +77,7 @@ void keep_top_p(std::vector<Candidate>& candidates, double top_p, double tempera
   if (top_p >= 1.0) return;
   const auto weight = [&](const Candidate& c) { return std::exp((c.logit - best) / temperature); };
   // Summed in one order whatever came before: by id.
-  std::sort(candidates.begin(), candidates.end(),
-            [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
+  sort_by_id(candidates);
   double total = 0;
   for (const Candidate& candidate : candidates) total += weight(candidate);
   const auto worse = [](const Candidate& a, const Candidate& b) { return better(b, a); };
@@ -84,8 +95,7 @@ void keep_top_p(std::vector<Candidate>& candidates, double top_p, double tempera
 
 TokenId draw(std::vector<Candidate>& candidates, const SamplingParams& params, float best,
              double uniform) {
-  std::sort(candidates.begin(), candidates.end(),
-            [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
+  sort_by_id(candidates);
   std::vector<double> sums;
   sums.reserve(candidates.size());
   double total = 0;
@@ -94,9 +104,9 @@ TokenId draw(std::vector<Candidate>& candidates, const SamplingParams& params, f
     total += weight >= params.min_p ? weight : 0;  // the best candidate's weight is 1
     sums.push_back(total);
   }
-  const auto found = std::upper_bound(sums.begin(), sums.end(), uniform * total);
-  const size_t index = std::min<size_t>(found - sums.begin(), candidates.size() - 1);
-  return candidates[index].id;
+  auto found = std::upper_bound(sums.begin(), sums.end(), uniform * total);
+  if (found == sums.end()) found = std::lower_bound(sums.begin(), sums.end(), total);
+  return candidates[static_cast<size_t>(found - sums.begin())].id;
 }
 
 }  // namespace
@@ -106,15 +116,19 @@ double uniform_at(uint64_t seed, uint64_t position) {
 }
 
 std::optional<TokenId> greedy_token(std::span<const float> logits) {
-  std::optional<TokenId> best;
+  size_t best = logits.size();
+  float value = kNever;
   for (size_t id = 0; id < logits.size(); ++id)
-    if (logits[id] > kNever && (!best || logits[id] > logits[*best]))
-      best = static_cast<TokenId>(id);
-  return best;
+    if (logits[id] > value) best = id, value = logits[id];
+  if (best == logits.size()) return std::nullopt;
+  return static_cast<TokenId>(best);
 }
 
 Result<TokenId> sample_token(std::span<const float> logits, const SamplingParams& params,
                              const SampleContext& context) {
+  if (!(params.temperature > 0) && !adjusts(params)) {
+    if (const auto best = greedy_token(logits)) return *best;
+  }
   std::vector<float> adjusted(logits.begin(), logits.end());
   for (float& logit : adjusted)
     if (std::isnan(logit)) logit = kNever;
@@ -125,9 +139,10 @@ Result<TokenId> sample_token(std::span<const float> logits, const SamplingParams
   if (!(params.temperature > 0) || !std::isfinite(top)) return *best;
 
   std::vector<Candidate> candidates;
-  candidates.reserve(adjusted.size());
+  const double least = top - kNegligible * params.temperature;
   for (size_t id = 0; id < adjusted.size(); ++id)
-    if (adjusted[id] > kNever) candidates.push_back({static_cast<TokenId>(id), adjusted[id]});
+    if (adjusted[id] > kNever && adjusted[id] >= least)
+      candidates.push_back({static_cast<TokenId>(id), adjusted[id]});
   keep_top_k(candidates, params.top_k);
   keep_top_p(candidates, params.top_p, params.temperature, top);
   return draw(candidates, params, top, uniform_at(params.seed, context.ids.size()));

@@ -221,7 +221,8 @@ int Scheduler::owed_blocks() const {
 
 bool Scheduler::ready() const {
   if (static_cast<int>(in_flight_.size()) >= options_.stages) return false;
-  if (!commands_.empty()) return true;
+  // Commands alone go out when nothing else will carry them soon.
+  if (!commands_.empty() && in_flight_.empty()) return true;
   return std::any_of(running_.begin(), running_.end(),
                      [&](SessionId id) { return sequences_.at(id).schedulable(); });
 }
@@ -334,7 +335,13 @@ void Scheduler::commit(const BatchResult& result) {
   // Stages apply batches in order: they have all before this one too, though a result may be late.
   for (auto it = in_flight_.begin(); it != std::next(found); ++it) confirm(it->second);
   in_flight_.erase(found);
-  for (const TokenEvent& event : result.tokens) commit_token(event);
+  const auto asked = [&](const TokenEvent& event) {
+    return std::any_of(batch.entries.begin(), batch.entries.end(), [&](const BatchEntry& entry) {
+      return entry.session == event.session && entry.logit_rows > 0;
+    });
+  };
+  for (const TokenEvent& event : result.tokens)
+    if (asked(event)) commit_token(event);
   for (const BatchEntry& entry : batch.entries) {
     const auto it = sequences_.find(entry.session);
     if (entry.logit_rows == 0 || it == sequences_.end()) continue;
@@ -369,50 +376,61 @@ void Scheduler::commit_token(const TokenEvent& event) {
     finish(sequence);
 }
 
+// Stages may or may not have applied what was in flight; they all meet at `committed`.
 void Scheduler::start_new_run() {
   ++run_;
   number_ = 0;
-  // Stages may or may not have applied what was in flight; both ends meet at `committed`. A share
-  // that is not confirmed can't be repeated (its source may be gone at some stage): start anew.
   std::vector<CacheCommand> commands;
-  const auto keep_release = [&](const CacheCommand& command) {
-    if (std::holds_alternative<ReleaseSequence>(command)) commands.push_back(command);
+  const auto keep_releases = [&](const std::vector<CacheCommand>& from) {
+    for (const CacheCommand& command : from)
+      if (std::holds_alternative<ReleaseSequence>(command)) commands.push_back(command);
   };
-  for (const auto& [number, batch] : in_flight_)
-    for (const CacheCommand& command : batch.commands) keep_release(command);
-  for (const CacheCommand& command : commands_) keep_release(command);
+  for (const auto& [number, batch] : in_flight_) keep_releases(batch.commands);
+  keep_releases(commands_);
   in_flight_.clear();
+  commands_ = std::move(commands);
+
   std::vector<CacheCommand> trims;
-  std::vector<SessionId> gone;
-  std::vector<SessionId> restarted;
+  std::vector<SessionId> lost;
   for (auto& [id, sequence] : sequences_) {
     if (sequence.state == State::waiting) continue;
-    sequence.sampling = false;
-    sequence.committed = std::min(sequence.committed, static_cast<int>(sequence.ids.size()) - 1);
-    sequence.written = sequence.committed;
-    const bool lost =
-        sequence.state == State::cached ? reusable(sequence) == 0 : sequence.committed == 0;
-    if (lost) {
-      blocks_.release(id);
-      commands.push_back(ReleaseSequence{id});
-      if (sequence.state == State::cached) gone.push_back(id);
+    roll_back(sequence);
+    const int kept = sequence.state == State::cached ? reusable(sequence) : sequence.committed;
+    if (kept == 0) {
+      lost.push_back(id);
     } else {
-      blocks_.trim(id, sequence.committed);
       trims.push_back(TrimSequence{id, sequence.committed});
     }
   }
-  for (const SessionId id : gone) sequences_.erase(id);
-  for (const SessionId id : running_)
-    if (sequences_.at(id).committed == 0) restarted.push_back(id);
-  for (auto id = restarted.rbegin(); id != restarted.rend(); ++id) {
-    std::erase(running_, *id);
-    sequences_.at(*id).state = State::waiting;
-    sequences_.at(*id).reserved_blocks = 0;
-    waiting_.push_front(*id);
-  }
-  commands.insert(commands.end(), trims.begin(), trims.end());
-  commands_ = std::move(commands);
+  forget(lost);
+  commands_.insert(commands_.end(), trims.begin(), trims.end());
   admit();
+}
+
+void Scheduler::roll_back(Sequence& sequence) {
+  sequence.sampling = false;
+  sequence.committed = std::min(sequence.committed, static_cast<int>(sequence.ids.size()) - 1);
+  sequence.written = sequence.committed;
+  blocks_.trim(sequence.id, sequence.committed);
+}
+
+// Nothing of these is known to be held. A share that is not confirmed cannot be repeated (some
+// stage may have lost its source): running ones start anew, from the front of the queue.
+void Scheduler::forget(const std::vector<SessionId>& lost) {
+  for (const SessionId id : lost) {
+    blocks_.release(id);
+    commands_.push_back(ReleaseSequence{id});
+    if (sequences_.at(id).state == State::cached) sequences_.erase(id);
+  }
+  for (size_t i = running_.size(); i-- > 0;) {
+    const SessionId id = running_[i];
+    Sequence& sequence = sequences_.at(id);
+    if (sequence.committed > 0) continue;
+    sequence.state = State::waiting;
+    sequence.reserved_blocks = 0;
+    running_.erase(running_.begin() + static_cast<ptrdiff_t>(i));
+    waiting_.push_front(id);
+  }
 }
 
 std::vector<StageEvent> Scheduler::take_answers() { return std::exchange(answers_, {}); }

@@ -101,6 +101,8 @@ class Scheduler {
   void release(SessionId session);
   void confirm(Batch& batch);  // every stage has applied it
   void commit_token(const TokenEvent& event);
+  void roll_back(Sequence& sequence);
+  void forget(const std::vector<SessionId>& lost);
   void remember_closed(SessionId session);
 
   int decode_group_size() const;

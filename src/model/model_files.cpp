@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "backend/op_shapes.h"
 #include "base/file.h"
 #include "model/weights.h"
 
@@ -79,15 +80,17 @@ Result<GenerationDefaults> read_defaults(const JsonObject& generation) {
   return defaults;
 }
 
-// Bytes of each part as stored, and the dtype most of them have.
-Result<void> count_bytes(ModelFiles& model) {
+// Bytes of each part as loaded, and the dtype most of them are stored in.
+Result<void> count_bytes(ModelFiles& model, WeightFormat format) {
   ModelCard& card = model.card;
+  card.embedding_bytes = card.head_bytes = card.parameter_count = 0;
   card.layer_bytes.assign(static_cast<size_t>(model.config.layer_count), 0);
   std::map<std::string_view, uint64_t> by_dtype;
   std::set<std::string> counted;
   for (const WeightSpec& spec : model.architecture->declare(model.config)) {
     const HostTensor tensor = TRY(model.tensors->find(spec.name));
-    const uint64_t bytes = tensor.bytes.size();
+    const DType loaded = shapes::weight_dtype(tensor, format);
+    const uint64_t bytes = row_bytes(loaded, tensor.elements());
     if (spec.part == Part::embedding) card.embedding_bytes += bytes;
     if (spec.part == Part::head) card.head_bytes += bytes;
     if (spec.part == Part::layer) card.layer_bytes[static_cast<size_t>(spec.layer)] += bytes;
@@ -96,7 +99,7 @@ Result<void> count_bytes(ModelFiles& model) {
       continue;
     }
     card.parameter_count += static_cast<uint64_t>(tensor.elements());
-    by_dtype[traits(tensor.dtype).name] += bytes;
+    by_dtype[traits(tensor.dtype).name] += tensor.bytes.size();
   }
   const auto most =
       std::max_element(by_dtype.begin(), by_dtype.end(),
@@ -122,7 +125,7 @@ Result<void> fill_card(ModelFiles& model) {
         card.kv_bytes_per_token_per_layer, kKvElementBytes * static_cast<uint64_t>(kv.kv_heads) *
                                                static_cast<uint64_t>(kv.k_dim + kv.v_dim));
   }
-  return count_bytes(model);
+  return count_bytes(model, WeightFormat::as_stored);
 }
 
 Result<const Architecture*> architecture_of(const JsonObject& config) {
@@ -191,6 +194,12 @@ Result<ModelFiles> open_gguf_model(const fs::path& file, std::string id) {
 }
 
 }  // namespace
+
+Result<ModelCard> card_in_format(const ModelFiles& model, WeightFormat format) {
+  ModelFiles other = model;
+  TRY(count_bytes(other, format));
+  return std::move(other.card);
+}
 
 Result<ModelFiles> open_model(const fs::path& given, std::string id) {
   std::error_code error;

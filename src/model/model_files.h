@@ -9,6 +9,7 @@
 #include <string>
 
 #include "core/model_card.h"
+#include "core/placement.h"
 #include "core/sampling.h"
 #include "model/architecture.h"
 
@@ -25,5 +26,8 @@ struct ModelFiles {
 // A folder with a Hugging Face checkpoint, a folder with one .gguf file, or a .gguf file. `id` is
 // what users call it; empty takes the file's or folder's name.
 Result<ModelFiles> open_model(const std::filesystem::path& path, std::string id = "");
+
+// The card as it is when weights are loaded in another format (--quantize): its byte counts change.
+Result<ModelCard> card_in_format(const ModelFiles& model, WeightFormat format);
 
 }  // namespace exo

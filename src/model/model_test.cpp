@@ -156,6 +156,9 @@ TEST_F(ModelFolder, BecomesACard) {
   EXPECT_EQ(card.kv_bytes_per_token_per_layer, 2u * 2 * 2 * 16);
   EXPECT_EQ(card.eos_ids, std::vector<TokenId>{277});
   EXPECT_EQ(card.context_length, 512);
+  const ModelCard quantised = card_in_format(*model, WeightFormat::q8_0).value();
+  EXPECT_EQ(quantised.embedding_bytes, 288u * 64 / 32 * 34);
+  EXPECT_LT(quantised.layer_bytes[0], card.layer_bytes[0]);
   EXPECT_EQ(card.fingerprint.size(), 64u);
   EXPECT_EQ(card.fingerprint, open_model(kModels / "llama3/f32")->card.fingerprint);
   edit("config.json", "512", "256");

@@ -78,6 +78,12 @@ constexpr std::array<std::string_view, 58> kHarmless = {"architectures",
 constexpr std::array<std::string_view, 3> kHarmlessGguf = {"tensor_data_layout", "vocab_size",
                                                            "rope.scaling.finetuned"};
 
+constexpr int kMostHeadDim = 1 << 14;
+
+Error head_dim_error(int head_dim) {
+  return invalid_argument(fmt::format("the head dimension {} is out of range", head_dim));
+}
+
 void require_value(ConfigReader& reader, std::string_view key, std::string_view found,
                    std::string_view wanted) {
   if (found != wanted)
@@ -196,6 +202,7 @@ Result<Config> parse_gguf(const JsonObject& metadata, const TensorFiles& tensors
   if (experts.value_or(0) > 0)
     return unsupported("mixtures of experts (llama.expert_count) are not known here");
   reader.known(std::array<std::string_view, 2>{"expert_count", "expert_used_count"});
+  if (config.head_dim > kMostHeadDim) return head_dim_error(config.head_dim);
   if (value_length != config.head_dim || rotary_dims > config.head_dim || rotary_dims % 2 != 0)
     return unsupported("attention with these key, value and rotary lengths is not known here");
   const HostTensor embedding = TRY(tensors.find("token_embd.weight"));
@@ -231,6 +238,8 @@ Config read_config(ConfigReader& reader) {
   if (reader.number("partial_rotary_factor", 1) != 1)
     reader.fail(unsupported("'partial_rotary_factor' other than 1 is not known here"));
   reader.known(kHarmless);
+  if (config.head_dim > kMostHeadDim) reader.fail(head_dim_error(config.head_dim));
+  config.head_dim = std::min(config.head_dim, kMostHeadDim);
   config.rope.head_dim = config.rope.rotary_dims = config.head_dim;
   const auto rope = read_rope(reader, 10000, config.head_dim, config.context_length);
   if (!rope.ok()) {
@@ -247,7 +256,7 @@ Result<Config> finish_config(ConfigReader& reader, Config config) {
   constexpr int kMostLayers = 1 << 12;
   constexpr int kMostWidth = 1 << 20;
   if (config.layer_count > kMostLayers || config.hidden_size > kMostWidth ||
-      config.intermediate_size > 1 << 24 || config.heads > 1 << 14 || config.head_dim > 1 << 14)
+      config.intermediate_size > 1 << 24 || config.heads > 1 << 14)
     return invalid_argument("the sizes of the model are out of range");
   if (config.heads % config.kv_heads != 0)
     return invalid_argument(fmt::format("{} attention heads cannot share {} key/value heads",
