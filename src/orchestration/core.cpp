@@ -122,6 +122,7 @@ class Core final : public NodeCore {
   }
   void on_message(const NodeId& from, Gossip& m) { membership_.on_gossip(from, m); }
   void on_message(const NodeId& from, Leave&) { membership_.on_leave(from); }
+  void on_message(const NodeId&, Revocations&) {}  // the driver's: they concern links, not plans
   void on_message(const NodeId& from, BandwidthProbe& m) { membership_.on_probe(from, m); }
   void on_message(const NodeId& from, BandwidthProbeAck& m) { membership_.on_probe_ack(from, m); }
   void on_message(const NodeId& from, PlacementPropose& m) { held_.on_propose(from, m); }
@@ -146,7 +147,6 @@ class Core final : public NodeCore {
   void on_message(const NodeId& from, BatchResult& m) { held_.on_result(from, std::move(m)); }
   void on_message(const NodeId&, Tokens& m) { sessions_.on_tokens(m); }
   void on_message(const NodeId& from, BatchGap& m) { held_.on_gap(from, m); }
-  void on_message(const NodeId&, Revocations&) {}  // the driver's
   void on_message(const NodeId& from, StageError& m) { held_.on_stage_error(from, m); }
 
   CoreContext context_;

@@ -120,7 +120,9 @@ void CoreDriver::execute(CoreEffect& effect, Wakes& wakes) {
           deliver(what.request, {TokenStream::Item::Kind::notice, std::move(what.text), {}, {}},
                   wakes);
         } else if constexpr (std::is_same_v<T, ModelReady>) {
-          log::info("a model is ready");
+          TokenEvent ready;
+          ready.finish = FinishReason::stop;
+          deliver(what.request, {TokenStream::Item::Kind::tokens, "", std::move(ready), {}}, wakes);
         } else {
           perform(what);
         }
@@ -174,9 +176,8 @@ void CoreDriver::deliver(uint64_t request, TokenStream::Item item, Wakes& wakes)
   if (stream->second->ended()) streams_.erase(stream);
 }
 
-std::unique_ptr<TokenStream> CoreDriver::open(ModelCard card, std::vector<TokenId> prompt_ids,
-                                              SamplingParams sampling) {
-  auto queue = std::make_shared<TokenQueue>(sampling.max_tokens);
+std::unique_ptr<TokenStream> CoreDriver::begin(
+    std::shared_ptr<TokenQueue> queue, const std::function<CoreEvent(uint64_t request)>& event) {
   std::unique_lock lock(mutex_);
   const uint64_t request = next_request_++;
   auto stream = std::make_unique<LocalTokenStream>(queue, weak_from_this(), request);
@@ -184,16 +185,26 @@ std::unique_ptr<TokenStream> CoreDriver::open(ModelCard card, std::vector<TokenI
     queue->push({TokenStream::Item::Kind::failed, "", {}, unavailable("this node is stopping")});
     return stream;
   }
-  ++counters_.requests_started;
-  counters_.prompt_tokens += prompt_ids.size();
   streams_.emplace(request, std::move(queue));
-  pending_.push_back(
-      StartSession{request, std::move(card), std::move(prompt_ids), std::move(sampling)});
+  pending_.push_back(event(request));
   process(lock);
   return stream;
 }
 
-void CoreDriver::load(ModelCard card) { handle(LoadModel{0, std::move(card)}); }
+std::unique_ptr<TokenStream> CoreDriver::open(ModelCard card, std::vector<TokenId> prompt_ids,
+                                              SamplingParams sampling) {
+  return begin(std::make_shared<TokenQueue>(sampling.max_tokens), [&](uint64_t request) {
+    ++counters_.requests_started;
+    counters_.prompt_tokens += prompt_ids.size();
+    return StartSession{request, std::move(card), std::move(prompt_ids), std::move(sampling)};
+  });
+}
+
+std::unique_ptr<TokenStream> CoreDriver::load(ModelCard card) {
+  return begin(std::make_shared<TokenQueue>(0), [&](uint64_t request) {
+    return LoadModel{request, std::move(card)};
+  });
+}
 
 void CoreDriver::cancel(uint64_t request) {
   std::unique_lock lock(mutex_);
@@ -243,7 +254,23 @@ void CoreDriver::on_link_down(const NodeId& peer, const Error& why) {
   handle(LinkDown{peer});
 }
 
+void CoreDriver::on_link_up(const NodeId& peer) {
+  handle(LinkUp{peer});
+  if (options_.revocations && options_.revocations->current().version > 0)
+    options_.transport->send(peer, options_.revocations->current());
+}
+
+void CoreDriver::tell_revocations() {
+  const Revocations list = options_.revocations->current();
+  for (const PeerView& peer : view().peers)
+    if (peer.linked) options_.transport->send(peer.info.id, list);
+}
+
 void CoreDriver::on_message(const NodeId& from, Message message) {
+  if (const auto* theirs = std::get_if<Revocations>(&message)) {
+    if (options_.revocations && options_.revocations->learn(*theirs)) tell_revocations();
+    return;
+  }
   handle(MessageReceived{from, std::move(message)});
 }
 

@@ -20,6 +20,7 @@
 #include "base/world.h"
 #include "networking/transport.h"
 #include "orchestration/core.h"
+#include "orchestration/revocation_keeper.h"
 #include "orchestration/stage_thread.h"
 #include "orchestration/token_queue.h"
 
@@ -34,6 +35,7 @@ class CoreDriver final : public TransportHandler, public std::enable_shared_from
     StageRunnerOptions runner;
     std::function<DeviceCapabilities()> measure_device;  // quick; on the timer thread; may be empty
     int measure_every_ms = 5000;
+    std::shared_ptr<RevocationKeeper> revocations;  // may be empty
   };
   struct Counters {
     uint64_t tokens = 0, prompt_tokens = 0, requests_started = 0, requests_failed = 0;
@@ -50,8 +52,9 @@ class CoreDriver final : public TransportHandler, public std::enable_shared_from
   void handle(CoreEvent event);
   std::unique_ptr<TokenStream> open(ModelCard card, std::vector<TokenId> prompt_ids,
                                     SamplingParams sampling);
-  // Places and loads without a session; waits for nothing.
-  void load(ModelCard card);
+  // Places and loads without a session. The stream ends with a finish and no ids, or failed.
+  std::unique_ptr<TokenStream> load(ModelCard card);
+  void tell_revocations();  // the list, to every linked peer
 
   CoreView view() const;
   Counters counters() const;
@@ -60,7 +63,7 @@ class CoreDriver final : public TransportHandler, public std::enable_shared_from
   // Waits until `enough` holds of the view; false when it does not within timeout_ms.
   bool wait_until(const std::function<bool(const CoreView&)>& enough, int timeout_ms);
 
-  void on_link_up(const NodeId& peer) override { handle(LinkUp{peer}); }
+  void on_link_up(const NodeId& peer) override;
   void on_link_down(const NodeId& peer, const Error& why) override;
   void on_message(const NodeId& from, Message message) override;
   void on_refused(const PeerAddress& address, const Error& why) override;
@@ -69,6 +72,8 @@ class CoreDriver final : public TransportHandler, public std::enable_shared_from
   friend class LocalTokenStream;
   using Wakes = std::vector<std::shared_ptr<TokenQueue>>;
 
+  std::unique_ptr<TokenStream> begin(std::shared_ptr<TokenQueue> queue,
+                                     const std::function<CoreEvent(uint64_t request)>& event);
   void cancel(uint64_t request);
   void process(std::unique_lock<std::mutex>& lock);  // unlocks
   void execute(CoreEffect& effect, Wakes& wakes);

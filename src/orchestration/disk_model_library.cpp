@@ -38,21 +38,6 @@ std::optional<fs::file_time_type> last_change(const fs::path& path) {
   return time;
 }
 
-// One string of GGUF metadata, "" when absent.
-std::string metadata_text(const JsonObject& metadata, std::string_view key) {
-  const auto text = get_string(metadata, key);
-  return text.ok() ? text->value_or("") : "";
-}
-
-std::string gguf_token(const JsonObject& metadata, std::string_view id_key) {
-  const auto id = get_int(metadata, id_key);
-  const auto tokens = get_array(metadata, "tokenizer.ggml.tokens");
-  if (!id.ok() || !id->has_value() || !tokens.ok() || *tokens == nullptr) return "";
-  if (**id < 0 || static_cast<size_t>(**id) >= (*tokens)->size()) return "";
-  const Json& token = (**tokens)[static_cast<size_t>(**id)];
-  return token.is_string() ? std::string(std::string_view(token.get_string())) : "";
-}
-
 bool is_gguf(const OpenModel& model) { return !model.files.tensors->metadata().empty(); }
 
 Result<std::optional<ChatTemplateSource>> template_source(const OpenModel& model, bool with_tools) {
@@ -61,13 +46,7 @@ Result<std::optional<ChatTemplateSource>> template_source(const OpenModel& model
     auto found = TRY(find_chat_template(model.path, with_tools));
     if (found) return found;
   }
-  const JsonObject& metadata = model.files.tensors->metadata();
-  ChatTemplateSource source;
-  source.text = metadata_text(metadata, "tokenizer.chat_template");
-  if (source.text.empty()) return std::optional<ChatTemplateSource>();
-  source.bos_token = gguf_token(metadata, "tokenizer.ggml.bos_token_id");
-  source.eos_token = gguf_token(metadata, "tokenizer.ggml.eos_token_id");
-  return std::optional<ChatTemplateSource>(std::move(source));
+  return chat_template_of_gguf(model.files.tensors->metadata());
 }
 
 class DiskModelLibrary final : public ModelLibrary {

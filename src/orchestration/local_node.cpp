@@ -26,6 +26,7 @@ LocalNode::LocalNode(NodeOptions options) : options_(std::move(options)) {
   driver.make_engine = options_.make_engine;
   driver.runner = options_.runner;
   driver.measure_device = options_.measure_device;
+  driver.revocations = options_.revocations;
   driver_ = std::make_shared<CoreDriver>(std::move(driver));
 }
 
@@ -50,19 +51,20 @@ Result<void> LocalNode::begin() {
   if (options_.addresses) core.self.addresses = options_.addresses(node_port());
   core.seed = options_.world->random_u64();
   driver_->start(std::move(core));
-  if (!options_.discovery) return {};
+  if (options_.make_discovery) discovery_ = options_.make_discovery(node_port());
+  if (!discovery_) return {};
   DiscoveryHandler handler;
   handler.on_peer = [this](const PeerSighting& sighting) { on_peer(sighting); };
   handler.on_foreign = [this](const ForeignSighting& sighting) { on_foreign(sighting); };
   handler.on_problem = [](const std::string& problem) { log::warn("discovery: {}", problem); };
-  return options_.discovery->start(std::move(handler));
+  return discovery_->start(std::move(handler));
 }
 
 LocalNode::~LocalNode() { stop(); }
 
 void LocalNode::stop() {
   if (stopped_.exchange(true)) return;
-  if (options_.discovery) options_.discovery->stop();
+  if (discovery_) discovery_->stop();
   driver_->say_goodbye();
   driver_->stop();
   options_.transport->stop();  // lets the goodbye leave
@@ -101,8 +103,32 @@ bool LocalNode::wait_for_peers(size_t count, int timeout_ms) {
   return driver_->wait_until(enough, timeout_ms);
 }
 
-Result<void> LocalNode::load_model(const std::string& model) {
-  driver_->load(TRY(find_model(model)));
+Result<std::unique_ptr<TokenStream>> LocalNode::load_model(const std::string& model) {
+  return driver_->load(TRY(find_model(model)));
+}
+
+Result<void> LocalNode::unload_model(const std::string& model) {
+  driver_->handle(UnloadModel{TRY(find_model(model)).id});
+  return {};
+}
+
+Result<ModelCard> LocalNode::add_model(const std::string& path) {
+  return options_.models->find(path);
+}
+
+Result<void> LocalNode::revoke(const std::string& node) {
+  if (!options_.revocations) return unsupported("this node cannot revoke others");
+  std::vector<NodeId> found;
+  for (const PeerView& peer : driver_->view().peers)
+    if (peer.info.id.value == node || peer.info.name == node ||
+        (node.size() >= 8 && peer.info.id.value.starts_with(node)))
+      found.push_back(peer.info.id);
+  if (found.empty()) return not_found("no other node here is called " + node + "; see exo nodes");
+  if (found.size() > 1)
+    return invalid_argument("several nodes match " + node + "; give the id that exo nodes shows");
+  TRY(options_.revocations->revoke(found.front()));
+  driver_->tell_revocations();
+  options_.transport->disconnect(found.front());
   return {};
 }
 
@@ -138,9 +164,17 @@ Result<std::shared_ptr<const Tokenizer>> LocalNode::tokenizer(const std::string&
   return options_.models->tokenizer(TRY(find_model(model)));
 }
 
-GenerationDefaults LocalNode::generation_defaults(const std::string& model) const {
+SamplingParams LocalNode::sampling_defaults(const std::string& model) const {
+  SamplingParams params;
   const auto card = find_model(model);
-  return card.ok() ? options_.models->generation_defaults(*card) : GenerationDefaults{};
+  if (!card.ok()) return params;
+  const GenerationDefaults defaults = options_.models->generation_defaults(*card);
+  params.temperature = defaults.temperature.value_or(params.temperature);
+  params.top_p = defaults.top_p.value_or(params.top_p);
+  params.min_p = defaults.min_p.value_or(params.min_p);
+  params.top_k = defaults.top_k.value_or(params.top_k);
+  params.repetition_penalty = defaults.repetition_penalty.value_or(params.repetition_penalty);
+  return params;
 }
 
 Result<std::string> LocalNode::render(const GenerationRequest& request,

@@ -28,7 +28,8 @@ struct NodeOptions {
   std::string cluster_id;
   std::string version = "0.1.0";
   std::unique_ptr<Transport> transport;
-  std::unique_ptr<Discovery> discovery;  // may be null: links are made by connect() or gossip
+  // Called once the transport listens. May be empty: links are made by connect() or gossip.
+  std::function<std::unique_ptr<Discovery>(uint16_t node_port)> make_discovery;
   std::shared_ptr<ModelLibrary> models;
   EngineFactory make_engine;  // see engine_factory.h
   std::string engine = "cpu";
@@ -45,6 +46,7 @@ struct NodeOptions {
   uint16_t api_port = 0;
   std::vector<std::string> api_urls;
   std::function<Result<std::string>()> create_invite;  // may be empty
+  std::shared_ptr<RevocationKeeper> revocations;       // may be empty
   World* world = &real_world();                        // borrowed
 };
 
@@ -58,10 +60,14 @@ class LocalNode final : public Node {
   std::vector<ModelStatus> models() const override;
   Result<ModelCard> find_model(const std::string& model) const override;
   Result<std::shared_ptr<const Tokenizer>> tokenizer(const std::string& model) const override;
-  GenerationDefaults generation_defaults(const std::string& model) const override;
+  SamplingParams sampling_defaults(const std::string& model) const override;
   Result<std::string> render_prompt(const GenerationRequest& request) const override;
   NodeStatus status() const override;
   Result<std::string> create_invite() override;
+  Result<ModelCard> add_model(const std::string& path) override;
+  Result<std::unique_ptr<TokenStream>> load_model(const std::string& model) override;
+  Result<void> unload_model(const std::string& model) override;
+  Result<void> revoke(const std::string& node) override;
   uint64_t status_version() const override { return driver_->version(); }
 
   const NodeId& id() const { return options_.node_id; }
@@ -70,7 +76,6 @@ class LocalNode final : public Node {
   // `count` peers alive and linked; false when they do not come in time.
   bool wait_for_peers(size_t count, int timeout_ms);
   bool wait_until(const std::function<bool(const CoreView&)>& enough, int timeout_ms);
-  Result<void> load_model(const std::string& model);  // place and load; does not wait
   StageStats stage_stats() const { return driver_->stage_stats(); }
 
  private:
@@ -84,6 +89,7 @@ class LocalNode final : public Node {
   int context_length(const ModelCard& card) const;  // of a request, as far as is known now
 
   NodeOptions options_;
+  std::unique_ptr<Discovery> discovery_;
   int64_t started_wall_ms_ = 0;
   std::shared_ptr<CoreDriver> driver_;
   std::atomic<bool> stopped_ = false;

@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "core/model_card.h"
 #include "download/model_store.h"
+#include "model/model_files.h"
 #include "orchestration/node.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"

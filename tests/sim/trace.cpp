@@ -32,6 +32,7 @@ struct Describe {
     return text;
   }
   std::string operator()(const Leave&) const { return "Leave"; }
+  std::string operator()(const Revocations&) const { return "Revocations"; }
   std::string operator()(const BandwidthProbe&) const { return "BandwidthProbe"; }
   std::string operator()(const BandwidthProbeAck&) const { return "BandwidthProbeAck"; }
   std::string operator()(const PlacementPropose& m) const {

@@ -1,0 +1,190 @@
+#include "api/openai_messages.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+namespace exo {
+namespace {
+
+constexpr size_t kMaxMessages = 4096;
+constexpr size_t kMaxTools = 256;
+constexpr size_t kMaxToolBytes = 64 * 1024;
+constexpr size_t kMaxNameBytes = 256;
+
+Error bad_message(size_t index, std::string_view what) {
+  return invalid_argument(fmt::format("'messages[{}]{}", index, what));
+}
+
+Result<std::string> read_role(const JsonObject& message, size_t index) {
+  const Json* value = message.if_contains("role");
+  if (value == nullptr || !value->is_string()) return bad_message(index, ".role' must be a string");
+  const std::string role(value->get_string());
+  if (role == "developer") return std::string("system");
+  if (role == "function") return std::string("tool");
+  if (role == "system" || role == "user" || role == "assistant" || role == "tool") return role;
+  return bad_message(index,
+                     ".role' must be system, developer, user, assistant, tool or function");
+}
+
+// Text parts become one string, as most templates expect; what is not text has no place yet.
+Result<Json> join_parts(const JsonArray& parts, size_t index) {
+  std::string text;
+  for (const Json& part : parts) {
+    const JsonObject* object = part.if_object();
+    const Json* type = object == nullptr ? nullptr : object->if_contains("type");
+    if (type == nullptr || !type->is_string())
+      return bad_message(index, ".content' parts must be objects with a type");
+    const auto& kind = type->get_string();
+    if (kind != "text" && kind != "refusal")
+      return Error{ErrorCode::unsupported,
+                   fmt::format("'messages[{}].content' has a part that is not text; this model "
+                               "takes text only",
+                               index)};
+    const Json* value = object->if_contains(kind);
+    if (value == nullptr || !value->is_string())
+      return bad_message(index, ".content' has a text part without text");
+    if (&part != &parts.front()) text += '\n';
+    text += std::string_view(value->get_string());
+  }
+  return Json(text);
+}
+
+Result<Json> read_content(const JsonObject& message, const ChatMessage& read, size_t index) {
+  const Json* value = message.if_contains("content");
+  if (value == nullptr || value->is_null()) {
+    if (read.extra.contains("tool_calls")) return Json(nullptr);
+    if (read.role == "assistant") return Json("");
+    return bad_message(index, ".content' is missing");
+  }
+  if (value->is_string()) return *value;
+  if (value->is_array()) return join_parts(value->get_array(), index);
+  return bad_message(index, ".content' must be a string or an array of parts");
+}
+
+// Templates written for Hugging Face expect arguments as an object, clients send them as text.
+void open_arguments(JsonObject& function) {
+  Json* arguments = function.if_contains("arguments");
+  if (arguments == nullptr || !arguments->is_string()) return;
+  const auto& text = arguments->get_string();
+  auto parsed = parse_json({text.data(), text.size()});
+  if (parsed.ok() && parsed->is_object()) *arguments = std::move(parsed).value();
+}
+
+Result<JsonArray> read_tool_calls(const JsonArray& calls, size_t index) {
+  JsonArray out;
+  for (const Json& call : calls) {
+    const JsonObject* object = call.if_object();
+    const Json* function = object == nullptr ? nullptr : object->if_contains("function");
+    const Json* name = function != nullptr && function->is_object()
+                           ? function->get_object().if_contains("name")
+                           : nullptr;
+    if (name == nullptr || !name->is_string())
+      return bad_message(index, ".tool_calls' must be objects with a function and its name");
+    JsonObject copy = *object;
+    open_arguments(copy["function"].as_object());
+    out.push_back(std::move(copy));
+  }
+  return out;
+}
+
+Result<ChatMessage> read_message(const Json& value, size_t index) {
+  const JsonObject* message = value.if_object();
+  if (message == nullptr) return bad_message(index, "' must be an object");
+  ChatMessage out;
+  out.role = TRY(read_role(*message, index));
+  for (const std::string_view key : {"name", "tool_call_id", "reasoning_content", "reasoning"}) {
+    const auto text = get_string(*message, key);
+    if (!text.ok()) return bad_message(index, fmt::format(".{}' must be a string", key));
+    if (*text) out.extra[key] = **text;
+  }
+  const auto calls = get_array(*message, "tool_calls");
+  if (!calls.ok()) return bad_message(index, ".tool_calls' must be an array");
+  if (*calls != nullptr && !(*calls)->empty())
+    out.extra["tool_calls"] = TRY(read_tool_calls(**calls, index));
+  out.content = TRY(read_content(*message, out, index));
+  return out;
+}
+
+Result<void> read_messages(const JsonObject& body, GenerationRequest& generation) {
+  const JsonArray* messages = TRY(get_array(body, "messages"));
+  if (messages == nullptr) return invalid_argument("'messages' is missing");
+  if (messages->empty()) return invalid_argument("'messages' must not be empty");
+  if (messages->size() > kMaxMessages)
+    return invalid_argument(fmt::format("'messages' may have {} entries", kMaxMessages));
+  for (size_t i = 0; i < messages->size(); ++i)
+    generation.messages.push_back(TRY(read_message((*messages)[i], i)));
+  return {};
+}
+
+Result<void> check_tool(const Json& tool) {
+  const JsonObject* object = tool.if_object();
+  if (object == nullptr) return invalid_argument("'tools' must be objects");
+  if (TRY(get_string(*object, "type")).value_or("") != "function")
+    return unsupported("'tools' of a type other than function are not supported by this server");
+  const JsonObject* function = TRY(get_object(*object, "function"));
+  if (function == nullptr) return invalid_argument("'tools' must have a function");
+  const auto name = TRY(get_string(*function, "name"));
+  if (!name || name->empty() || name->size() > kMaxNameBytes)
+    return invalid_argument("'tools' functions need a name of at most 256 bytes");
+  if (to_text(tool).size() > kMaxToolBytes)
+    return invalid_argument(fmt::format("'tools' entries may have {} bytes", kMaxToolBytes));
+  return {};
+}
+
+// "auto" or "none"; forcing a call needs a grammar, which is not there yet.
+Result<bool> tools_wanted(const JsonObject& body, std::string_view key) {
+  const Json* choice = body.if_contains(boost::json::string_view(key.data(), key.size()));
+  if (choice == nullptr || choice->is_null()) return true;
+  if (choice->is_string() && choice->get_string() == "auto") return true;
+  if (choice->is_string() && choice->get_string() == "none") return false;
+  if (choice->is_object() || (choice->is_string() && choice->get_string() == "required"))
+    return unsupported(
+        fmt::format("'{}' that forces a call is not supported by this server yet; use \"auto\" or "
+                    "\"none\"",
+                    key));
+  return invalid_argument(fmt::format("'{}' must be \"auto\" or \"none\"", key));
+}
+
+Result<void> read_tools(const JsonObject& body, GenerationRequest& generation) {
+  const bool wanted =
+      TRY(tools_wanted(body, "tool_choice")) && TRY(tools_wanted(body, "function_call"));
+  const JsonArray* tools = TRY(get_array(body, "tools"));
+  const JsonArray* functions = TRY(get_array(body, "functions"));
+  const size_t count =
+      (tools == nullptr ? 0 : tools->size()) + (functions == nullptr ? 0 : functions->size());
+  if (count > kMaxTools)
+    return invalid_argument(fmt::format("'tools' may have {} entries", kMaxTools));
+  JsonArray all;
+  if (tools != nullptr) all = *tools;
+  if (functions != nullptr)
+    for (const Json& function : *functions)
+      all.push_back(JsonObject{{"type", "function"}, {"function", function}});
+  for (const Json& tool : all) TRY(check_tool(tool));
+  if (wanted) generation.tools = std::move(all);
+  return {};
+}
+
+Result<void> read_template_arguments(const JsonObject& body, GenerationRequest& generation) {
+  if (const JsonObject* kwargs = TRY(get_object(body, "chat_template_kwargs")))
+    generation.template_kwargs = *kwargs;
+  const auto thinking = TRY(get_bool(body, "enable_thinking"));
+  if (thinking && !generation.template_kwargs.contains("enable_thinking"))
+    generation.template_kwargs["enable_thinking"] = *thinking;
+  const auto effort = TRY(get_string(body, "reasoning_effort"));
+  if (effort && !generation.template_kwargs.contains("reasoning_effort"))
+    generation.template_kwargs["reasoning_effort"] = *effort;
+  generation.add_generation_prompt =
+      TRY(get_bool(body, "add_generation_prompt")).value_or(true);
+  return {};
+}
+
+}  // namespace
+
+Result<void> read_chat(const JsonObject& body, GenerationRequest& generation) {
+  TRY(read_messages(body, generation));
+  TRY(read_tools(body, generation));
+  return read_template_arguments(body, generation);
+}
+
+}  // namespace exo
