@@ -94,7 +94,10 @@ Result<void> count_bytes(ModelFiles& model, WeightFormat format) {
     if (spec.part == Part::embedding) card.embedding_bytes += bytes;
     if (spec.part == Part::head) card.head_bytes += bytes;
     if (spec.part == Part::layer) card.layer_bytes[static_cast<size_t>(spec.layer)] += bytes;
-    if (!counted.insert(spec.name).second) continue;
+    if (!counted.insert(spec.name).second) {
+      card.tied_embedding = card.tied_embedding || spec.part == Part::head;
+      continue;
+    }
     card.parameter_count += static_cast<uint64_t>(tensor.elements());
     by_dtype[traits(tensor.dtype).name] += tensor.bytes.size();
   }

@@ -11,6 +11,8 @@
 #include "core/model_card.h"
 #include "core/sampling.h"
 #include "core/placement.h"
+#include "core/placement.h"
+#include "core/sampling.h"
 #include "model/architecture.h"
 
 namespace exo {

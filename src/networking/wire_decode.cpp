@@ -127,6 +127,7 @@ ModelCard get(const wire::ModelCard& in, Reader& r) {
       r.range(in.kv_bytes_per_token_per_layer(), uint64_t{0}, uint64_t{1} << 30, "kv bytes");
   out.has_chat_template = in.has_chat_template();
   out.vision = in.vision();
+  out.tied_embedding = in.tied_embedding();
   if (in.layer_bytes_size() != out.layer_count) r.fail("layer_bytes and layer_count differ");
   if (!r.ok() || !r.count(in.eos_ids_size(), 1024, "eos_ids")) return out;
   for (const uint64_t bytes : in.layer_bytes())

@@ -60,6 +60,7 @@ void put(const ModelCard& in, wire::ModelCard& out) {
   out.set_kv_bytes_per_token_per_layer(in.kv_bytes_per_token_per_layer);
   out.set_has_chat_template(in.has_chat_template);
   out.set_vision(in.vision);
+  out.set_tied_embedding(in.tied_embedding);
   out.mutable_eos_ids()->Assign(in.eos_ids.begin(), in.eos_ids.end());
 }
 

@@ -69,7 +69,7 @@ Result<MemoryNeed> MemoryNeed::make(const ModelCard& card, WeightFormat format) 
     need.prefix_.push_back(need.prefix_.back() + as_loaded(bytes, from, to));
   need.embedding_bytes_ = card.embedding_bytes;
   need.head_bytes_ = card.head_bytes;
-  need.tied_ = card.head_bytes == card.embedding_bytes;  // so says ModelCard
+  need.tied_ = card.tied_embedding;
   need.kv_bytes_per_token_per_layer_ = card.kv_bytes_per_token_per_layer;
   return need;
 }
@@ -79,8 +79,8 @@ uint64_t MemoryNeed::weight_bytes(int layer_begin, int layer_end) const {
   const bool last = layer_end == layer_count();
   uint64_t bytes =
       prefix_[static_cast<size_t>(layer_end)] - prefix_[static_cast<size_t>(layer_begin)];
-  if (first) bytes += embedding_bytes_;
-  if (last && !(first && tied_)) bytes += head_bytes_;
+  if (first && !(last && tied_)) bytes += embedding_bytes_;
+  if (last) bytes += head_bytes_;
   return bytes;
 }
 

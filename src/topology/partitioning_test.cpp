@@ -22,6 +22,7 @@ ModelCard card_of(int layers, uint64_t layer_bytes, uint64_t end_bytes = 0) {
   card.layer_bytes.assign(static_cast<size_t>(layers), layer_bytes);
   card.embedding_bytes = end_bytes;
   card.head_bytes = end_bytes;
+  card.tied_embedding = true;
   return card;
 }
 
@@ -197,7 +198,8 @@ Case random_case(uint64_t seed, bool small) {
   if (below(2) == 0)
     for (uint64_t& bytes : made.card.layer_bytes) bytes = 1 + below(kGb);
   made.card.embedding_bytes = below(kGb);
-  made.card.head_bytes = below(2) == 0 ? made.card.embedding_bytes : below(kGb);
+  made.card.tied_embedding = below(2) == 0;
+  made.card.head_bytes = made.card.tied_embedding ? made.card.embedding_bytes : below(kGb);
   made.card.kv_bytes_per_token_per_layer = below(100'000);
   made.card.context_length = 1 << below(18);
   made.request.context_length = below(2) == 0 ? 0 : static_cast<int>(below(10'000));
