@@ -9,8 +9,6 @@
 #include <string>
 
 #include "core/model_card.h"
-#include "core/sampling.h"
-#include "core/placement.h"
 #include "core/placement.h"
 #include "core/sampling.h"
 #include "model/architecture.h"
