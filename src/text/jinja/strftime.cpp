@@ -27,7 +27,7 @@ struct Field {
   char padding = '0';  // of a number
 };
 
-Field number(int64_t value, int width, char padding = '0') { return {"", value, width, padding}; }
+Field number(int64_t value, int width, char padding) { return {"", value, width, padding}; }
 Field text(std::string value) { return {std::move(value), 0, 0, '0'}; }
 
 struct IsoWeek {
@@ -132,79 +132,48 @@ bool names_field(char directive, const std::tm& t, Field& out) {
   }
 }
 
+struct NumberDirective {
+  char directive;
+  int width;
+  char padding;
+  int64_t (*value)(const Moment&);
+};
+constexpr NumberDirective kNumbers[] = {
+    {'C', 2, '0', [](const Moment& m) -> int64_t { return (m.local.tm_year + 1900) / 100; }},
+    {'d', 2, '0', [](const Moment& m) -> int64_t { return m.local.tm_mday; }},
+    {'e', 2, ' ', [](const Moment& m) -> int64_t { return m.local.tm_mday; }},
+    {'f', 6, '0', [](const Moment& m) -> int64_t { return m.now_ms % 1000 * 1000; }},
+    {'g', 2, '0', [](const Moment& m) -> int64_t { return iso_week(m.local).year % 100; }},
+    {'G', 1, '0', [](const Moment& m) -> int64_t { return iso_week(m.local).year; }},
+    {'H', 2, '0', [](const Moment& m) -> int64_t { return m.local.tm_hour; }},
+    {'I', 2, '0', [](const Moment& m) -> int64_t { return hour12(m.local); }},
+    {'j', 3, '0', [](const Moment& m) -> int64_t { return m.local.tm_yday + 1; }},
+    {'k', 2, ' ', [](const Moment& m) -> int64_t { return m.local.tm_hour; }},
+    {'l', 2, ' ', [](const Moment& m) -> int64_t { return hour12(m.local); }},
+    {'m', 2, '0', [](const Moment& m) -> int64_t { return m.local.tm_mon + 1; }},
+    {'M', 2, '0', [](const Moment& m) -> int64_t { return m.local.tm_min; }},
+    {'s', 1, '0', [](const Moment& m) -> int64_t { return m.now_ms / 1000; }},
+    {'S', 2, '0', [](const Moment& m) -> int64_t { return m.local.tm_sec; }},
+    {'u', 1, '0', [](const Moment& m) -> int64_t { return (m.local.tm_wday + 6) % 7 + 1; }},
+    {'U', 2, '0',
+     [](const Moment& m) -> int64_t { return (m.local.tm_yday + 7 - m.local.tm_wday) / 7; }},
+    {'V', 2, '0', [](const Moment& m) -> int64_t { return iso_week(m.local).week; }},
+    {'w', 1, '0', [](const Moment& m) -> int64_t { return m.local.tm_wday; }},
+    {'W', 2, '0',
+     [](const Moment& m) -> int64_t {
+       return (m.local.tm_yday + 7 - (m.local.tm_wday + 6) % 7) / 7;
+     }},
+    {'y', 2, '0', [](const Moment& m) -> int64_t { return m.local.tm_year % 100; }},
+    {'Y', 1, '0', [](const Moment& m) -> int64_t { return m.local.tm_year + 1900; }},
+};
+
 bool number_field(char directive, const Moment& moment, Field& out) {
-  const std::tm& t = moment.local;
-  const int64_t year = t.tm_year + 1900;
-  switch (directive) {
-    case 'C':
-      out = number(year / 100, 2);
-      return true;
-    case 'd':
-      out = number(t.tm_mday, 2);
-      return true;
-    case 'e':
-      out = number(t.tm_mday, 2, ' ');
-      return true;
-    case 'f':
-      out = number(moment.now_ms % 1000 * 1000, 6);
-      return true;
-    case 'g':
-      out = number(iso_week(t).year % 100, 2);
-      return true;
-    case 'G':
-      out = number(iso_week(t).year, 1);
-      return true;
-    case 'H':
-      out = number(t.tm_hour, 2);
-      return true;
-    case 'I':
-      out = number(hour12(t), 2);
-      return true;
-    case 'j':
-      out = number(t.tm_yday + 1, 3);
-      return true;
-    case 'k':
-      out = number(t.tm_hour, 2, ' ');
-      return true;
-    case 'l':
-      out = number(hour12(t), 2, ' ');
-      return true;
-    case 'm':
-      out = number(t.tm_mon + 1, 2);
-      return true;
-    case 'M':
-      out = number(t.tm_min, 2);
-      return true;
-    case 's':
-      out = number(moment.now_ms / 1000, 1);
-      return true;
-    case 'S':
-      out = number(t.tm_sec, 2);
-      return true;
-    case 'u':
-      out = number(t.tm_wday == 0 ? 7 : t.tm_wday, 1);
-      return true;
-    case 'U':
-      out = number((t.tm_yday + 7 - t.tm_wday) / 7, 2);
-      return true;
-    case 'V':
-      out = number(iso_week(t).week, 2);
-      return true;
-    case 'w':
-      out = number(t.tm_wday, 1);
-      return true;
-    case 'W':
-      out = number((t.tm_yday + 7 - (t.tm_wday + 6) % 7) / 7, 2);
-      return true;
-    case 'y':
-      out = number(year % 100, 2);
-      return true;
-    case 'Y':
-      out = number(year, 1);
-      return true;
-    default:
-      return false;
+  for (const NumberDirective& entry : kNumbers) {
+    if (entry.directive != directive) continue;
+    out = number(entry.value(moment), entry.width, entry.padding);
+    return true;
   }
+  return false;
 }
 
 std::string finish(const Field& field, char flag) {
@@ -216,11 +185,12 @@ std::string finish(const Field& field, char flag) {
     return digits;
   }
   std::string out = field.text;
+  const bool small = out == "am" || out == "pm";
+  const bool swap_down = flag == '#' && (out == "AM" || out == "PM");
+  if ((flag != '^' && flag != '#') || small) return out;
   for (char& c : out) {
     const auto byte = static_cast<unsigned char>(c);
-    if (flag == '^') c = static_cast<char>(std::toupper(byte));
-    if (flag == '#')
-      c = static_cast<char>(std::isupper(byte) ? std::tolower(byte) : std::toupper(byte));
+    c = static_cast<char>(swap_down ? std::tolower(byte) : std::toupper(byte));
   }
   return out;
 }
