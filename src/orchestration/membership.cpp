@@ -139,7 +139,7 @@ void Membership::accept_info(const NodeId& from, const NodeInfo& info) {
     if (known.info.incarnation != 0 && !newer(info, known.info)) return;
     const bool reborn = known.info.incarnation != 0 && info.incarnation > known.info.incarnation &&
                         (known.state == PeerState::alive || known.state == PeerState::suspect);
-    if (reborn) lost_.push_back({info.id, name(info.id), "restarted"});
+    if (reborn) lost_.push_back({info.id, name(info.id), "restarted", true});
   }
   Peer& peer = peers_[info.id];
   if (peer.first_seen_us == 0) peer.first_seen_us = context_.now_us;
@@ -155,7 +155,7 @@ void Membership::accept_info(const NodeId& from, const NodeInfo& info) {
 void Membership::lose(const NodeId& node, PeerState state, const std::string& how) {
   Peer& peer = peers_[node];
   if (peer.state == PeerState::dead || peer.state == PeerState::left) return;
-  lost_.push_back({node, name(node), how});
+  lost_.push_back({node, name(node), how, state == PeerState::left});
   if (peer.linked) context_.effects.push_back(DisconnectPeer{node});
   peer.linked = false;
   peer.state = state;

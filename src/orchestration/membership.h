@@ -18,6 +18,7 @@ struct LostPeer {
   NodeId node;
   std::string name;
   std::string how;  // "left the cluster", "stopped answering", "restarted", "lost its connection"
+  bool final = false;  // that life is over for certain: it left, or restarted
 };
 
 class Membership {

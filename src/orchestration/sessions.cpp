@@ -17,6 +17,8 @@ constexpr int64_t kMaxResendUs = 2'000'000;
 constexpr int64_t kGapUs = 200'000;
 constexpr int64_t kSilenceUs = 1'000'000;
 constexpr int64_t kMaxSilenceUs = 8'000'000;
+// A node that we think dead may think us alive, and be back: it is told for so long.
+constexpr int64_t kClosingUs = 60'000'000;
 constexpr int64_t kNoFitUs = 600'000;  // after a death, memory figures may need a moment
 
 int64_t backed_off(int64_t base_us, int tries, int64_t most_us) {
@@ -262,9 +264,10 @@ void Sessions::close(Request& request) {
   if (request.state == State::placing) return;
   by_session_.erase(request.session);
   if (closing_.size() < kMaxClosing) {
-    Closing closing{request.placement.id, request.session, {}, context_.now_us, 0};
+    Closing closing{request.placement.id, request.session, {}, context_.now_us, 0, 0};
+    closing.since_us = context_.now_us;
     for (const NodeId& node : {request.placement.head(), request.placement.tail()})
-      if (membership_.present(node)) closing.nodes.insert(node);
+      closing.nodes.insert(node);
     for (const NodeId& node : closing.nodes)
       if (membership_.reachable(node))
         context_.send(node, SessionClose{closing.placement, closing.session});
@@ -323,7 +326,8 @@ void Sessions::on_lost(const LostPeer& lost) {
                     [&](const Stage& stage) { return stage.node == lost.node; }))
       move(request, fmt::format("{} {}", lost.name, lost.how), true);
   }
-  for (auto& [session, closing] : closing_) closing.nodes.erase(lost.node);
+  if (lost.final)
+    for (auto& [session, closing] : closing_) closing.nodes.erase(lost.node);
 }
 
 // With nothing in sight. A silent death took dead_us to notice, which counts.
@@ -383,7 +387,9 @@ void Sessions::tick_closing() {
   for (auto& [session, closing] : closing_) {
     if (context_.now_us < closing.next_send_us) continue;
     closing.next_send_us = context_.now_us + backed_off(kResendUs, ++closing.tries, kMaxResendUs);
-    std::erase_if(closing.nodes, [&](const NodeId& node) { return !membership_.present(node); });
+    if (context_.now_us - closing.since_us >= kClosingUs)
+      std::erase_if(closing.nodes,
+                    [&](const NodeId& node) { return !membership_.reachable(node); });
     for (const NodeId& node : closing.nodes)
       if (membership_.reachable(node))
         context_.send(node, SessionClose{closing.placement, closing.session});

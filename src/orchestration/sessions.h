@@ -72,6 +72,7 @@ class Sessions {
     std::set<NodeId> nodes;
     int64_t next_send_us = 0;
     int tries = 0;
+    int64_t since_us = 0;
   };
 
   int next_position(const Request& request) const {

@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kSecond = 1'000'000;
 constexpr uint64_t kMegabyte = 1'000'000;
 constexpr int64_t kSettleUs = 150 * kSecond;         // after the last fault, everything has ended
-constexpr uint64_t kMaxMessagesPerSecond = 60'000;  // of the whole cluster
+constexpr uint64_t kMaxMessagesPerSecond = 5'000;  // of the whole cluster
 
 class Scenario {
  public:
@@ -67,7 +67,7 @@ class Scenario {
   }
 
   void plan_nodes() {
-    const int count = static_cast<int>(random_.between(1, 5));
+    const int count = static_cast<int>(random_.between(1, random_.chance(0.15) ? 8 : 5));
     for (int i = 0; i < count; ++i) {
       SimNodeOptions options;
       options.memory_bytes = static_cast<uint64_t>(random_.between(300, 2000)) * kMegabyte;
@@ -118,7 +118,7 @@ class Scenario {
   }
 
   void plan_faults() {
-    const int count = static_cast<int>(random_.between(0, 4));
+    const int count = static_cast<int>(random_.between(0, random_.chance(0.2) ? 10 : 4));
     for (int i = 0; i < count; ++i) {
       const int64_t when_us = random_.between(kSecond, 11 * kSecond);
       switch (random_.between(0, 5)) {
