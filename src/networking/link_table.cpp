@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/world.h"
+#include "networking/link_frame.h"
 
 namespace exo {
 namespace {
@@ -20,45 +21,6 @@ constexpr int64_t kSteadyUs = 2'000'000;  // a link that lasted this long is red
 constexpr int64_t kRetellUs = 30'000'000;
 
 int64_t now_us() { return real_world().now_us(); }
-
-// Link frames: "EXL" version kind, then for hello the sender's incarnation. Longer ones are
-// accepted: later versions may append.
-std::string hello_frame(uint64_t incarnation) {
-  std::string out = {'E', 'X', 'L', static_cast<char>(kWireVersion), 'H'};
-  for (int i = 0; i < 8; ++i) out.push_back(static_cast<char>(incarnation >> (8 * i)));
-  return out;
-}
-std::string accepted_frame() { return {'E', 'X', 'L', static_cast<char>(kWireVersion), 'A'}; }
-std::string chosen_frame() { return {'E', 'X', 'L', static_cast<char>(kWireVersion), 'C'}; }
-
-grpc::ByteBuffer buffer_of(const std::string& text) {
-  const grpc::Slice slice(text);
-  return {&slice, 1};
-}
-
-// The frame's content after checking its kind.
-Result<std::string> read_link_frame(const grpc::ByteBuffer& bytes, char kind) {
-  std::vector<grpc::Slice> slices;
-  if (bytes.Length() > 4096 || !bytes.Dump(&slices).ok())
-    return corrupt("the peer does not speak exo's protocol");
-  std::string text;
-  for (const grpc::Slice& slice : slices)
-    text.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-  if (text.size() < 5 || text.compare(0, 3, "EXL") != 0)
-    return corrupt("the peer does not speak exo's protocol");
-  if (static_cast<uint8_t>(text[3]) != kWireVersion)
-    return unsupported(
-        fmt::format("the peer speaks protocol version {}, this exo speaks {}: update the older one",
-                    static_cast<uint8_t>(text[3]), int{kWireVersion}));
-  if (text[4] != kind) return corrupt("the peer sent its greetings in the wrong order");
-  return text.substr(5);
-}
-
-uint64_t read_u64(const std::string& text) {
-  uint64_t value = 0;
-  for (size_t i = 0; i < 8; ++i) value |= uint64_t{static_cast<uint8_t>(text[i])} << (8 * i);
-  return value;
-}
 
 int interface_rank(const std::string& type) {
   if (type == "loopback") return 0;
@@ -238,7 +200,7 @@ void LinkTable::accept(StreamPtr stream) {
     stream->close(grpc::Status(grpc::StatusCode::UNAVAILABLE, "busy"));
     return;
   }
-  stream->write(buffer_of(hello_frame(incarnation_)), {4096, 16});
+  stream->write(link_frame(LinkFrame::hello, incarnation_), {4096, 16});
   stream->read_next();
   woken_ = true;
   wake_.notify_one();
@@ -262,13 +224,13 @@ Result<void> LinkTable::handshake_frame(const StreamPtr& stream, const grpc::Byt
   if (stream->state == LinkStream::State::hello) {
     if (auto greeted = greet(stream, bytes, lock); !greeted.ok()) return greeted;
     stream->state = LinkStream::State::accepting;
-    stream->write(buffer_of(accepted_frame()), {4096, 16});
+    stream->write(link_frame(LinkFrame::accepted), {4096, 16});
   } else if (stream->state == LinkStream::State::accepting) {
-    if (auto frame = read_link_frame(bytes, 'A'); !frame.ok()) return frame.error();
+    if (auto frame = read_link_frame(bytes, LinkFrame::accepted); !frame.ok()) return frame.error();
     stream->state = LinkStream::State::waiting;
     if (decides(stream->peer)) consider(peer_of(stream->peer), stream);
   } else {
-    if (auto frame = read_link_frame(bytes, 'C'); !frame.ok()) return frame.error();
+    if (auto frame = read_link_frame(bytes, LinkFrame::chosen); !frame.ok()) return frame.error();
     if (decides(stream->peer)) return corrupt("the peer chose out of turn");
     choose(peer_of(stream->peer), stream);
   }
@@ -306,8 +268,7 @@ void LinkTable::complain(const StreamPtr& stream, const Error& why) {
 // The first frame of a stream: who is there?
 Result<void> LinkTable::greet(const StreamPtr& stream, const grpc::ByteBuffer& bytes,
                               std::unique_lock<std::mutex>& lock) {
-  const std::string hello = TRY(read_link_frame(bytes, 'H'));
-  if (hello.size() < 8) return corrupt("a greeting that is too short");
+  const uint64_t incarnation = TRY(read_link_frame(bytes, LinkFrame::hello));
   lock.unlock();
   const Result<NodeId> id = node_id_of_certificate(stream->peer_certificate());
   lock.lock();
@@ -325,7 +286,7 @@ Result<void> LinkTable::greet(const StreamPtr& stream, const grpc::ByteBuffer& b
                              stream->expected.value)};
   }
   stream->peer = *id;
-  stream->incarnation = read_u64(hello);
+  stream->incarnation = incarnation;
   Peer& peer = peer_of(*id);
   if (stream->dialled && stream->expected.value.empty()) {  // now the address has a name
     unnamed_.erase(name_of(stream->address));
@@ -348,7 +309,7 @@ void LinkTable::consider(Peer& peer, const StreamPtr& stream) {
 
 void LinkTable::choose(Peer& peer, const StreamPtr& stream) {
   if (peer.link) drop_link(peer, unavailable("replaced by a newer connection"));
-  if (decides(peer.id)) stream->write(buffer_of(chosen_frame()), {4096, 16});
+  if (decides(peer.id)) stream->write(link_frame(LinkFrame::chosen), {4096, 16});
   peer.link = stream;
   stream->state = LinkStream::State::up;
   stream->deadline_us = 0;
@@ -523,7 +484,7 @@ int64_t LinkTable::dial_if_due(Dialling& dialling, const NodeId& expected, int64
   // With other addresses left, one that does not answer is not worth the whole wait.
   const bool last = dialling.next_address + 1 == dialling.addresses.size();
   stream->deadline_us = now + options_.handshake_timeout_ms * (last ? 1000 : 400);
-  stream->write(buffer_of(hello_frame(incarnation_)), {4096, 16});
+  stream->write(link_frame(LinkFrame::hello, incarnation_), {4096, 16});
   stream->read_next();
   return stream->deadline_us;
 }

@@ -33,7 +33,7 @@ class Transport {
   virtual uint16_t port() const = 0;
   // Keep trying (with back-off) to hold a link to `peer` at one of the addresses known for it, best
   // interface first. Calling again adds or refreshes the address. Both sides may call; one link
-  // results.
+  // results. An empty id, where the transport can, means whoever answers at `address`.
   virtual void connect(const NodeId& peer, const PeerAddress& address) = 0;
   virtual void disconnect(const NodeId& peer) = 0;  // and stop trying
   // False when there is no link or its queue is full (the link is then dropped: a peer that cannot
