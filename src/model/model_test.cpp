@@ -160,6 +160,7 @@ TEST_F(ModelFolder, BecomesACard) {
   EXPECT_LT(quantised.layer_bytes[0], card.layer_bytes[0]);
   EXPECT_EQ(card.fingerprint.size(), 64u);
   EXPECT_EQ(card.fingerprint, open_model(kModels / "llama3/f32")->card.fingerprint);
+  EXPECT_EQ(open_model((kModels / "llama3/f32/").string())->card.id, "f32");
   edit("config.json", "512", "256");
   EXPECT_NE(card.fingerprint, open_model(folder_)->card.fingerprint);
 }
