@@ -20,9 +20,9 @@ struct Int8Avx2 {
   static Activation load(const int8_t* p) { return load256(p); }
   // 32 values 0..15 in the order of the elements.
   static __m256i nibbles(const std::byte* p) {
-    const __m128i pairs = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-    const __m256i both =
-        _mm256_inserti128_si256(_mm256_castsi128_si256(pairs), _mm_srli_epi16(pairs, 4), 1);
+    const __m256i pairs =
+        _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    const __m256i both = _mm256_srlv_epi64(pairs, _mm256_setr_epi64x(0, 0, 4, 4));
     return _mm256_and_si256(both, _mm256_set1_epi8(15));
   }
   static Floats reduce(const Sums (&d)[8], int32_t offset) {
