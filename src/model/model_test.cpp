@@ -83,6 +83,11 @@ TEST(Config, WhatIsNotKnownIsRefusedByName) {
       message(llama(R"("rope_scaling": {"type": "linear", "factor": 2, "x": 1})")).find("'x'"),
       std::string::npos);
   EXPECT_NE(message(llama("", "FooForCausalLM")).find("FooForCausalLM"), std::string::npos);
+  EXPECT_NE(
+      message(llama(R"("attention_bias": true, "num_key_value_heads": 4)", "MistralForCausalLM"))
+          .find("attention_bias"),
+      std::string::npos);
+  EXPECT_EQ(message(llama(R"("attention_bias": true)")), "accepted");
   EXPECT_EQ(message(llama(R"("use_cache": true, "torch_dtype": "bfloat16")")), "accepted");
 }
 
