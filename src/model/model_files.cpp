@@ -203,7 +203,8 @@ Result<ModelCard> card_in_format(const ModelFiles& model, WeightFormat format) {
 
 Result<ModelFiles> open_model(const fs::path& given, std::string id) {
   std::error_code error;
-  const fs::path path = fs::weakly_canonical(given, error);
+  fs::path path = fs::weakly_canonical(given, error);
+  if (path.filename().empty()) path = path.parent_path();  // "folder/"
   if (error || !fs::exists(path, error))
     return not_found(fmt::format("{}: there is no such file or folder", given.string()));
   if (!fs::is_directory(path, error)) {

@@ -83,6 +83,11 @@ TEST(Config, WhatIsNotKnownIsRefusedByName) {
       message(llama(R"("rope_scaling": {"type": "linear", "factor": 2, "x": 1})")).find("'x'"),
       std::string::npos);
   EXPECT_NE(message(llama("", "FooForCausalLM")).find("FooForCausalLM"), std::string::npos);
+  EXPECT_NE(
+      message(llama(R"("attention_bias": true, "num_key_value_heads": 4)", "MistralForCausalLM"))
+          .find("attention_bias"),
+      std::string::npos);
+  EXPECT_EQ(message(llama(R"("attention_bias": true)")), "accepted");
   EXPECT_EQ(message(llama(R"("use_cache": true, "torch_dtype": "bfloat16")")), "accepted");
 }
 
@@ -161,6 +166,7 @@ TEST_F(ModelFolder, BecomesACard) {
   EXPECT_LT(quantised.layer_bytes[0], card.layer_bytes[0]);
   EXPECT_EQ(card.fingerprint.size(), 64u);
   EXPECT_EQ(card.fingerprint, open_model(kModels / "llama3/f32")->card.fingerprint);
+  EXPECT_EQ(open_model((kModels / "llama3/f32/").string())->card.id, "f32");
   edit("config.json", "512", "256");
   EXPECT_NE(card.fingerprint, open_model(folder_)->card.fingerprint);
 }

@@ -1,6 +1,7 @@
 // Mistral: Llama's build with a sliding attention window. (GGUF files of Mistral models call
 // themselves "llama".)
 #include <array>
+#include <string>
 
 #include "model/arch/llama.h"
 
@@ -18,6 +19,9 @@ Result<Config> parse_config(const JsonObject& json) {
   config.window = reader.present("sliding_window") ? 0 : 4096;
   if (json.contains("sliding_window") && !json.at("sliding_window").is_null())
     config.window = reader.size("sliding_window");
+  for (const char* key : {"attention_bias", "mlp_bias"})
+    if (reader.flag(key, false))
+      reader.fail(unsupported(std::string("'") + key + "' is not known for Mistral models"));
   return llama::finish_config(reader, std::move(config));
 }
 
