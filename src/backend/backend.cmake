@@ -1,5 +1,6 @@
 # One folder here is one backend: its name goes into the table that backend.cpp reads.
-file(GLOB backend_folders LIST_DIRECTORIES true CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/backend/*)
+file(GLOB backend_folders LIST_DIRECTORIES true CONFIGURE_DEPENDS
+  ${PROJECT_SOURCE_DIR}/src/backend/*)
 set(backend_names "")
 foreach(folder ${backend_folders})
   if(IS_DIRECTORY ${folder})
@@ -46,7 +47,8 @@ endfunction()
 set(avx2 -mavx2 -mfma -mf16c)
 set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  list(APPEND avx512 -Wno-uninitialized -Wno-maybe-uninitialized)  # false alarms in its own headers
+  # False alarms in its own headers.
+  list(APPEND avx512 -Wno-uninitialized -Wno-maybe-uninitialized)
 endif()
 cpu_level(kernels_scalar)
 cpu_level(kernels_avx2 ${avx2})

@@ -2,8 +2,8 @@
 // The kernels are written over the Simd before them.
 // clang-format off
 #include "backend/cpu/kernels.h"
-#include "backend/cpu/int8_avx2.h"
-#include "backend/cpu/simd_avx2.h"
+#include "backend/cpu/int8_avx2.inc"
+#include "backend/cpu/simd_avx2.inc"
 #include "backend/cpu/float_kernels.inc"
 // clang-format on
 

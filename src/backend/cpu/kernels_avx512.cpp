@@ -2,7 +2,7 @@
 // The kernels are written over the Simd before them.
 // clang-format off
 #include "backend/cpu/kernels.h"
-#include "backend/cpu/simd_avx512.h"
+#include "backend/cpu/simd_avx512.inc"
 #include "backend/cpu/float_kernels.inc"
 // clang-format on
 

@@ -1,7 +1,7 @@
 // AVX-512 VNNI: products of unsigned and signed bytes, four at a time, into 32 bits. Weights are
 // the unsigned side (n + 128, or the bare nibble), which adds bias * sum(x) to a block's sum; the
 // sums of x are known, so it is taken off again, exactly.
-#include "backend/cpu/int8_avx2.h"
+#include "backend/cpu/int8_avx2.inc"
 #include "backend/cpu/kernels.h"
 
 namespace exo::cpu {

@@ -1,5 +1,5 @@
 // The dot product extension (ARMv8.2): four signed byte products at a time into 32 bits.
-#include "backend/cpu/int8_neon.h"
+#include "backend/cpu/int8_neon.inc"
 #include "backend/cpu/kernels.h"
 
 namespace exo::cpu {
