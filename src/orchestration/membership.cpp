@@ -15,7 +15,7 @@ constexpr int64_t kOwnGossipUs = 2'000'000;  // at least this often
 constexpr int64_t kMinGossipGapUs = 20'000;  // changes within it travel together
 constexpr int64_t kSyncUs = 5'000'000;       // everything known, to one peer in turn
 constexpr int64_t kHearsayUs = 12'000'000;   // no news of an unlinked node for so long: forget
-constexpr int64_t kNewcomerUs = 5'000'000;       // links to everybody may take so long
+constexpr int64_t kNewcomerUs = 5'000'000;   // links to everybody may take so long
 constexpr int64_t kConnectUs = 2'000'000;
 constexpr int64_t kTombstoneUs = 600'000'000;
 constexpr int64_t kProbeRetryUs = 5'000'000;
@@ -340,9 +340,8 @@ bool Membership::healthy(const NodeId& node) const {
 }
 
 bool Membership::any_suspect() const {
-  return std::any_of(peers_.begin(), peers_.end(), [](const auto& entry) {
-    return entry.second.state == PeerState::suspect;
-  });
+  return std::any_of(peers_.begin(), peers_.end(),
+                     [](const auto& entry) { return entry.second.state == PeerState::suspect; });
 }
 
 const NodeInfo* Membership::info(const NodeId& node) const {
