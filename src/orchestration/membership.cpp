@@ -78,9 +78,10 @@ void Membership::on_heartbeat(const NodeId& from, const Heartbeat& heartbeat) {
   Peer& peer = peers_[from];
   peer.peer_sent_us = heartbeat.sent_us;
   peer.peer_sent_at_us = context_.now_us;
-  if (heartbeat.echo_us == 0) return;
+  const auto past = [&](int64_t us) { return us >= 0 && us <= context_.now_us; };
+  if (heartbeat.echo_us == 0 || !past(heartbeat.echo_us) || !past(heartbeat.held_us)) return;
   const int64_t rtt = context_.now_us - heartbeat.echo_us - heartbeat.held_us;
-  if (rtt < 0 || rtt > 60'000'000 || heartbeat.held_us < 0) return;
+  if (rtt < 0 || rtt > 60'000'000) return;
   peer.rtts_us.push_back(static_cast<double>(rtt));
   if (peer.rtts_us.size() > kRttWindow) peer.rtts_us.pop_front();
   std::vector<double> sorted(peer.rtts_us.begin(), peer.rtts_us.end());
@@ -95,7 +96,7 @@ void Membership::on_probe(const NodeId& from, const BandwidthProbe& probe) {
 
 void Membership::on_probe_ack(const NodeId& from, const BandwidthProbeAck& ack) {
   Peer& peer = peers_[from];
-  const double total_us = static_cast<double>(context_.now_us - ack.sent_us);
+  const double total_us = static_cast<double>(context_.now_us) - static_cast<double>(ack.sent_us);
   if (peer.probes == 0 || total_us <= 0 || ack.size_bytes != kProbeBytes) return;
   const double travel_us = std::max(1.0, total_us - peer.rtt_us);
   peer.bandwidth_mb_per_s = kProbeBytes / travel_us;  // bytes per microsecond = MB/s

@@ -29,7 +29,7 @@ class Sessions {
   void on_accepted(const SessionAccepted& accepted);
   void on_refused(const NodeId& from, const SessionRefused& refused);
   void on_closed(const NodeId& from, const SessionClosed& closed);
-  void on_tokens(const Tokens& tokens);
+  void on_tokens(const NodeId& from, const Tokens& tokens);
   void on_gone(const NodeId& from, const PlacementGone& gone);
   void on_drop(const NodeId& from, const PlacementDrop& drop);
   void on_lost(const LostPeer& lost);
