@@ -107,8 +107,10 @@ class Core final : public NodeCore {
     membership_.flush();
   }
 
+  // Own placements into own facts: only when they changed, and with every tick (idle times).
   void publish() {
-    membership_.set_placements(held_.infos());
+    const bool changed = held_.take_changed();
+    if (changed || last_tick_us_ == context_.now_us) membership_.set_placements(held_.infos());
     if (membership_.self().device.memory_free_bytes != held_.free_bytes())
       membership_.set_device(membership_.self().device, held_.free_bytes());
   }
@@ -146,7 +148,7 @@ class Core final : public NodeCore {
   void on_message(const NodeId& from, SessionResume& m) { held_.on_session_resume(from, m); }
   void on_message(const NodeId& from, Forward& m) { held_.on_forward(from, std::move(m)); }
   void on_message(const NodeId& from, BatchResult& m) { held_.on_result(from, std::move(m)); }
-  void on_message(const NodeId&, Tokens& m) { sessions_.on_tokens(m); }
+  void on_message(const NodeId& from, Tokens& m) { sessions_.on_tokens(from, m); }
   void on_message(const NodeId& from, BatchGap& m) { held_.on_gap(from, m); }
   void on_message(const NodeId& from, StageError& m) { held_.on_stage_error(from, m); }
 

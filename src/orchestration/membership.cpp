@@ -15,7 +15,7 @@ constexpr int64_t kOwnGossipUs = 2'000'000;  // at least this often
 constexpr int64_t kMinGossipGapUs = 20'000;  // changes within it travel together
 constexpr int64_t kSyncUs = 5'000'000;       // everything known, to one peer in turn
 constexpr int64_t kHearsayUs = 12'000'000;   // no news of an unlinked node for so long: forget
-constexpr int64_t kNewcomerUs = 5'000'000;       // links to everybody may take so long
+constexpr int64_t kNewcomerUs = 5'000'000;   // links to everybody may take so long
 constexpr int64_t kConnectUs = 2'000'000;
 constexpr int64_t kTombstoneUs = 600'000'000;
 constexpr int64_t kProbeRetryUs = 5'000'000;
@@ -78,9 +78,10 @@ void Membership::on_heartbeat(const NodeId& from, const Heartbeat& heartbeat) {
   Peer& peer = peers_[from];
   peer.peer_sent_us = heartbeat.sent_us;
   peer.peer_sent_at_us = context_.now_us;
-  if (heartbeat.echo_us == 0) return;
+  const auto past = [&](int64_t us) { return us >= 0 && us <= context_.now_us; };
+  if (heartbeat.echo_us == 0 || !past(heartbeat.echo_us) || !past(heartbeat.held_us)) return;
   const int64_t rtt = context_.now_us - heartbeat.echo_us - heartbeat.held_us;
-  if (rtt < 0 || rtt > 60'000'000 || heartbeat.held_us < 0) return;
+  if (rtt < 0 || rtt > 60'000'000) return;
   peer.rtts_us.push_back(static_cast<double>(rtt));
   if (peer.rtts_us.size() > kRttWindow) peer.rtts_us.pop_front();
   std::vector<double> sorted(peer.rtts_us.begin(), peer.rtts_us.end());
@@ -95,7 +96,7 @@ void Membership::on_probe(const NodeId& from, const BandwidthProbe& probe) {
 
 void Membership::on_probe_ack(const NodeId& from, const BandwidthProbeAck& ack) {
   Peer& peer = peers_[from];
-  const double total_us = static_cast<double>(context_.now_us - ack.sent_us);
+  const double total_us = static_cast<double>(context_.now_us) - static_cast<double>(ack.sent_us);
   if (peer.probes == 0 || total_us <= 0 || ack.size_bytes != kProbeBytes) return;
   const double travel_us = std::max(1.0, total_us - peer.rtt_us);
   peer.bandwidth_mb_per_s = kProbeBytes / travel_us;  // bytes per microsecond = MB/s
@@ -340,9 +341,8 @@ bool Membership::healthy(const NodeId& node) const {
 }
 
 bool Membership::any_suspect() const {
-  return std::any_of(peers_.begin(), peers_.end(), [](const auto& entry) {
-    return entry.second.state == PeerState::suspect;
-  });
+  return std::any_of(peers_.begin(), peers_.end(),
+                     [](const auto& entry) { return entry.second.state == PeerState::suspect; });
 }
 
 const NodeInfo* Membership::info(const NodeId& node) const {

@@ -14,6 +14,7 @@ namespace {
 constexpr size_t kMaxHeld = 32;
 constexpr size_t kMaxDropped = 512;
 constexpr size_t kMaxStages = 256;
+constexpr uint64_t kMaxStageBytes = uint64_t{1} << 50;
 constexpr int64_t kUncommittedUs = 15'000'000;  // its proposer says nothing any more
 constexpr int64_t kUnlistedUs = 5'000'000;      // a member no longer names it in its gossip
 
@@ -155,6 +156,8 @@ void HeldPlacements::on_propose(const NodeId& from, const PlacementPropose& prop
   const Shard& shard = placement.stages[index].shard;
   const uint64_t bytes =
       need->shard_bytes(shard.layer_begin, shard.layer_end, placement.kv_capacity_tokens);
+  if (bytes > kMaxStageBytes)
+    return refuse(from, placement.id, invalid_argument("the shard's size cannot be right"));
   if (auto error = settle_conflicts(from, placement, bytes))
     return refuse(from, placement.id, *error);
   const uint64_t usable = usable_bytes();
@@ -435,6 +438,19 @@ std::vector<PlacementInfo> HeldPlacements::infos() const {
     infos.push_back({stage.placement, state, "", idle ? context_.now_us - stage.idle_since_us : 0});
   }
   return infos;
+}
+
+bool HeldPlacements::take_changed() {
+  bool changed = held_.size() != published_.size();
+  size_t i = 0;
+  for (const auto& [id, stage] : held_) {
+    if (changed) break;
+    changed = published_[i++] != std::pair(id, stage.state);
+  }
+  if (!changed) return false;
+  published_.clear();
+  for (const auto& [id, stage] : held_) published_.emplace_back(id, stage.state);
+  return true;
 }
 
 std::vector<StageProgress> HeldPlacements::progress() const {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "orchestration/membership.h"
@@ -79,6 +80,7 @@ class HeldPlacements {
   bool dropped(PlacementId id) const { return dropped_.contains(id); }
   uint64_t free_bytes() const;  // for a shard, after what was promised since the last measurement
   std::vector<PlacementInfo> infos() const;
+  bool take_changed();  // whether infos() differs in more than idle times since the last call
   std::vector<StageProgress> progress() const;
   bool busy() const;
 
@@ -103,6 +105,7 @@ class HeldPlacements {
   std::map<PlacementId, HeldStage> held_;
   std::set<PlacementId> dropped_;
   std::deque<PlacementId> dropped_order_;
+  std::vector<std::pair<PlacementId, HeldStage::State>> published_;
   uint64_t measured_free_bytes_ = 0;
   int64_t promised_bytes_ = 0;  // since the last measurement; may be negative after a drop
 };

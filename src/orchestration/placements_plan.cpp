@@ -20,7 +20,7 @@ constexpr int64_t kCommitUs = 10'000'000;    // the commit is repeated for so lo
 constexpr int64_t kLackingUs = 300'000'000;
 constexpr int64_t kStableUs = 2'000'000;  // membership unchanged before an idle re-plan
 constexpr int64_t kIdleUs = 1'000'000;
-constexpr int64_t kRoomUs = 5'000'000;        // for idle models to leave
+constexpr int64_t kRoomUs = 5'000'000;  // for idle models to leave
 constexpr int64_t kCoolUs = 200'000;
 
 }  // namespace
@@ -224,11 +224,10 @@ void PlacementPlans::fail(const Plan& plan, const Error& error) {
   for (const auto& [node, why] : plan.refused)
     out.message += fmt::format("; {} refused: {}", membership_.name(node), why.message);
   // A node that is silent just now may be back, or known to be dead, in a moment.
-  const bool unclear =
-      membership_.any_suspect() ||
-      std::any_of(plan.refused.begin(), plan.refused.end(), [](const auto& entry) {
-        return entry.second.code == ErrorCode::unavailable;
-      });
+  const bool unclear = membership_.any_suspect() ||
+                       std::any_of(plan.refused.begin(), plan.refused.end(), [](const auto& entry) {
+                         return entry.second.code == ErrorCode::unavailable;
+                       });
   if (out.code == ErrorCode::resource_exhausted && unclear) out.code = ErrorCode::unavailable;
   if (out.code == ErrorCode::unavailable) cool_down(plan.card.fingerprint);
   failures_.push_back({plan.card.fingerprint, std::move(out)});

@@ -55,9 +55,9 @@ class RingRun {
   uint64_t next_number_ = 0;           // batch (head: result) that comes next
   std::map<uint64_t, Forward> early_;  // arrived before their turn
   int64_t gap_since_us_ = 0;           // 0: none
-  std::optional<StageError> error_;     // ended this run here; said again until a new one comes
+  std::optional<StageError> error_;    // ended this run here; said again until a new one comes
   int64_t error_sent_us_ = 0;
-  int outstanding_ = 0;                // given to the runner, not answered
+  int outstanding_ = 0;  // given to the runner, not answered
 
   uint64_t min_run_ = 0;                   // head: outputs of earlier runs are abandoned
   std::map<uint64_t, int64_t> in_flight_;  // head: number -> when sent

@@ -204,11 +204,11 @@ void Sessions::on_refused(const NodeId& from, const SessionRefused& refused) {
 // --- running
 // --------------------------------------------------------------------------------------
 
-void Sessions::on_tokens(const Tokens& tokens) {
-  std::set<uint64_t> touched;
+void Sessions::on_tokens(const NodeId& from, const Tokens& tokens) {
   for (const TokenEvent& event : tokens.events) {
     Request* request = by_session(tokens.placement, event.session);
-    if (request == nullptr || ended_.contains(request->number)) continue;
+    if (request == nullptr || ended_.contains(request->number) || event.position < 0) continue;
+    if (from != request->placement.tail() && from != request->placement.head()) continue;
     take(*request, event);
   }
 }

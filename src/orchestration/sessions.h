@@ -29,7 +29,7 @@ class Sessions {
   void on_accepted(const SessionAccepted& accepted);
   void on_refused(const NodeId& from, const SessionRefused& refused);
   void on_closed(const NodeId& from, const SessionClosed& closed);
-  void on_tokens(const Tokens& tokens);
+  void on_tokens(const NodeId& from, const Tokens& tokens);
   void on_gone(const NodeId& from, const PlacementGone& gone);
   void on_drop(const NodeId& from, const PlacementDrop& drop);
   void on_lost(const LostPeer& lost);
@@ -57,8 +57,8 @@ class Sessions {
     int64_t next_send_us = 0;
     int tries = 0;
     int64_t heard_us = 0;
-    std::set<PlacementId> avoid;  // left or refused by this request
-    bool moving = false;          // was running when a member went
+    std::set<PlacementId> avoid;   // left or refused by this request
+    bool moving = false;           // was running when a member went
     int moves = 0;                 // since the last token
     int64_t waiting_since_us = 0;  // placing, with nothing in sight; 0: something is
     int64_t waited_us = 0;         // of that, since it last ran

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kSecond = 1'000'000;
 constexpr uint64_t kMegabyte = 1'000'000;
-constexpr int64_t kSettleUs = 150 * kSecond;         // after the last fault, everything has ended
+constexpr int64_t kSettleUs = 150 * kSecond;       // after the last fault, everything has ended
 constexpr uint64_t kMaxMessagesPerSecond = 5'000;  // of the whole cluster
 
 class Scenario {
