@@ -20,7 +20,7 @@ constexpr int64_t kCommitUs = 10'000'000;    // the commit is repeated for so lo
 constexpr int64_t kLackingUs = 300'000'000;
 constexpr int64_t kStableUs = 2'000'000;  // membership unchanged before an idle re-plan
 constexpr int64_t kIdleUs = 1'000'000;
-constexpr int64_t kRoomUs = 5'000'000;        // for idle models to leave
+constexpr int64_t kRoomUs = 5'000'000;  // for idle models to leave
 constexpr int64_t kCoolUs = 200'000;
 
 }  // namespace
@@ -113,11 +113,16 @@ Result<Partition> PlacementPlans::partition_for(const Plan& plan) const {
   if (strategy_error_) return *strategy_error_;
   Topology topology = topology_for(plan);
   if (topology.nodes.empty()) {
-    const bool files = std::all_of(plan.refused.begin(), plan.refused.end(), [](const auto& entry) {
-      return entry.second.code == ErrorCode::not_found;
-    });
-    return Error{files ? ErrorCode::not_found : ErrorCode::unavailable,
-                 files ? "no node here has its files" : "no node is left to hold it"};
+    const auto lasts = [](const auto& entry) {  // asking again would change nothing
+      const ErrorCode code = entry.second.code;
+      return code == ErrorCode::not_found || code == ErrorCode::corrupt ||
+             code == ErrorCode::unsupported || code == ErrorCode::invalid_argument;
+    };
+    if (plan.refused.empty() || !std::all_of(plan.refused.begin(), plan.refused.end(), lasts))
+      return unavailable("no node is left to hold it");
+    const ErrorCode code = plan.refused.begin()->second.code;
+    return Error{
+        code, code == ErrorCode::not_found ? "no node here has its files" : "no node can load it"};
   }
   PartitionRequest request = context_.options.partition;
   request.weight_format = context_.options.weight_format;
@@ -224,11 +229,10 @@ void PlacementPlans::fail(const Plan& plan, const Error& error) {
   for (const auto& [node, why] : plan.refused)
     out.message += fmt::format("; {} refused: {}", membership_.name(node), why.message);
   // A node that is silent just now may be back, or known to be dead, in a moment.
-  const bool unclear =
-      membership_.any_suspect() ||
-      std::any_of(plan.refused.begin(), plan.refused.end(), [](const auto& entry) {
-        return entry.second.code == ErrorCode::unavailable;
-      });
+  const bool unclear = membership_.any_suspect() ||
+                       std::any_of(plan.refused.begin(), plan.refused.end(), [](const auto& entry) {
+                         return entry.second.code == ErrorCode::unavailable;
+                       });
   if (out.code == ErrorCode::resource_exhausted && unclear) out.code = ErrorCode::unavailable;
   if (out.code == ErrorCode::unavailable) cool_down(plan.card.fingerprint);
   failures_.push_back({plan.card.fingerprint, std::move(out)});
