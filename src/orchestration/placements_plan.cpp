@@ -113,11 +113,16 @@ Result<Partition> PlacementPlans::partition_for(const Plan& plan) const {
   if (strategy_error_) return *strategy_error_;
   Topology topology = topology_for(plan);
   if (topology.nodes.empty()) {
-    const bool files = std::all_of(plan.refused.begin(), plan.refused.end(), [](const auto& entry) {
-      return entry.second.code == ErrorCode::not_found;
-    });
-    return Error{files ? ErrorCode::not_found : ErrorCode::unavailable,
-                 files ? "no node here has its files" : "no node is left to hold it"};
+    const auto lasts = [](const auto& entry) {  // asking again would change nothing
+      const ErrorCode code = entry.second.code;
+      return code == ErrorCode::not_found || code == ErrorCode::corrupt ||
+             code == ErrorCode::unsupported || code == ErrorCode::invalid_argument;
+    };
+    if (plan.refused.empty() || !std::all_of(plan.refused.begin(), plan.refused.end(), lasts))
+      return unavailable("no node is left to hold it");
+    const ErrorCode code = plan.refused.begin()->second.code;
+    return Error{
+        code, code == ErrorCode::not_found ? "no node here has its files" : "no node can load it"};
   }
   PartitionRequest request = context_.options.partition;
   request.weight_format = context_.options.weight_format;
