@@ -56,8 +56,7 @@ std::string request_id(const HttpRequest& request) {
 }  // namespace
 
 struct ApiServer::State {
-  State(Node& the_node, ApiOptions the_options)
-      : node(the_node), options(std::move(the_options)) {
+  State(Node& the_node, ApiOptions the_options) : node(the_node), options(std::move(the_options)) {
     access = AccessOptions{options.allowed_hosts, options.allowed_origins, this_host_name(),
                            options.api_keys};
     add_routes();
@@ -118,7 +117,8 @@ void ApiServer::State::add_routes() {
       {"/cluster/invite", "POST", false, [this](const Exchange& e) { answer_invite(e); }},
       {"/metrics", "GET", false,
        [this](const Exchange& e) {
-         e->respond(HttpResponse{200, "text/plain; version=0.0.4; charset=utf-8",
+         e->respond(HttpResponse{200,
+                                 "text/plain; version=0.0.4; charset=utf-8",
                                  metrics.render(node.status(), e->open_connections()),
                                  {}});
        }},
@@ -177,13 +177,13 @@ void ApiServer::State::route(const Exchange& exchange, const Route& route) {
                   given ? "this API key is not accepted"
                         : "this node asks for an API key: send 'Authorization: Bearer KEY'");
   }
-  const bool fits = request.method == route.methods ||
-                    (request.method == "HEAD" && route.methods == "GET");
+  const bool fits =
+      request.method == route.methods || (request.method == "HEAD" && route.methods == "GET");
   if (!fits) {
     HttpResponse response = error_response(
         error_of_status(405, fmt::format("{} takes {} only", route.path, route.methods)));
-    response.headers.emplace_back(
-        "Allow", route.methods == "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS");
+    response.headers.emplace_back("Allow",
+                                  route.methods == "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS");
     return exchange->respond(std::move(response));
   }
   if (request.method == "POST" && is_form_content(request))
@@ -198,8 +198,9 @@ void ApiServer::State::route(const Exchange& exchange, const Route& route) {
 void ApiServer::State::answer_options(const Exchange& exchange, const Route* route) {
   const HttpRequest& request = exchange->request();
   HttpResponse response{204, "", "", {}};
-  response.headers.emplace_back(
-      "Allow", route != nullptr && route->methods == "POST" ? "POST, OPTIONS" : "GET, HEAD, OPTIONS");
+  response.headers.emplace_back("Allow", route != nullptr && route->methods == "POST"
+                                             ? "POST, OPTIONS"
+                                             : "GET, HEAD, OPTIONS");
   if (judge_origin(request, access) == OriginVerdict::allowed) {
     response.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
     if (const auto wanted = request.header("access-control-request-headers"))
@@ -217,8 +218,9 @@ void ApiServer::State::answer_file(const Exchange& exchange) {
     if (!api)
       if (auto page = serve_page(web_assets(), request)) return exchange->respond(std::move(*page));
   }
-  refuse(exchange, 404, fmt::format("there is nothing at {} {}", request.method,
-                                    replace_invalid_utf8(request.path)));
+  refuse(
+      exchange, 404,
+      fmt::format("there is nothing at {} {}", request.method, replace_invalid_utf8(request.path)));
 }
 
 void ApiServer::State::answer_models(const Exchange& exchange) const {
@@ -236,8 +238,8 @@ void ApiServer::State::answer_model(const Exchange& exchange) const {
   for (const ModelStatus& model : node.models())
     if (model.card.id == id)
       return exchange->respond(json_response(model_json(model, created, request.remote_loopback)));
-  exchange->respond(error_response(to_api_error(not_found(
-      fmt::format("the model '{}' does not exist here", replace_invalid_utf8(id))))));
+  exchange->respond(error_response(to_api_error(
+      not_found(fmt::format("the model '{}' does not exist here", replace_invalid_utf8(id))))));
 }
 
 void ApiServer::State::answer_topology(const Exchange& exchange) const {
@@ -256,11 +258,12 @@ std::string ApiServer::State::topology_event(uint64_t version) {
 }
 
 void ApiServer::State::answer_events(const Exchange& exchange) {
-  exchange->begin_stream(HttpResponse{
-      200,
-      "text/event-stream; charset=utf-8",
-      "",
-      {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
+  HttpResponse head{200,
+                    "text/event-stream; charset=utf-8",
+                    "",
+                    {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}};
+  if (exchange->request().method == "HEAD") return exchange->respond(std::move(head));
+  exchange->begin_stream(std::move(head));
   const uint64_t version = node.status_version();
   exchange->write(topology_event(version));
   // The callbacks keep the exchange alive until the client leaves.

@@ -10,30 +10,42 @@ namespace {
 
 std::string_view name_of(PeerState state) {
   switch (state) {
-    case PeerState::alive: return "alive";
-    case PeerState::suspect: return "suspect";
-    case PeerState::dead: return "dead";
-    case PeerState::left: return "left";
+    case PeerState::alive:
+      return "alive";
+    case PeerState::suspect:
+      return "suspect";
+    case PeerState::dead:
+      return "dead";
+    case PeerState::left:
+      return "left";
   }
   return "unknown";
 }
 
 std::string_view name_of(PlacementState state) {
   switch (state) {
-    case PlacementState::proposed: return "proposed";
-    case PlacementState::loading: return "loading";
-    case PlacementState::ready: return "ready";
-    case PlacementState::draining: return "draining";
-    case PlacementState::failed: return "failed";
+    case PlacementState::proposed:
+      return "proposed";
+    case PlacementState::loading:
+      return "loading";
+    case PlacementState::ready:
+      return "ready";
+    case PlacementState::draining:
+      return "draining";
+    case PlacementState::failed:
+      return "failed";
   }
   return "unknown";
 }
 
 std::string_view name_of(WeightFormat format) {
   switch (format) {
-    case WeightFormat::as_stored: return "as_stored";
-    case WeightFormat::q8_0: return "q8_0";
-    case WeightFormat::q4_0: return "q4_0";
+    case WeightFormat::as_stored:
+      return "as_stored";
+    case WeightFormat::q8_0:
+      return "q8_0";
+    case WeightFormat::q4_0:
+      return "q4_0";
   }
   return "unknown";
 }
@@ -113,8 +125,8 @@ JsonArray nodes_json(const CoreView& core, int64_t now_us) {
     node["self"] = false;
     node["state"] = name_of(peer.state);
     node["linked"] = peer.linked;
-    node["last_heard_ms"] =
-        peer.last_heard_us == 0 ? Json(nullptr)
+    node["last_heard_ms"] = peer.last_heard_us == 0
+                                ? Json(nullptr)
                                 : Json(std::max<int64_t>(0, (now_us - peer.last_heard_us) / 1000));
     nodes.push_back(std::move(node));
   }

@@ -42,9 +42,8 @@ class Answer : public std::enable_shared_from_this<Answer> {
   void prepare() {
     started_us_ = context_.world.now_us();
     auto started = start_choices();
-    exchange_->post([self = shared_from_this(), error = started.ok()
-                                                            ? std::optional<Error>()
-                                                            : started.error()] {
+    exchange_->post([self = shared_from_this(),
+                     error = started.ok() ? std::optional<Error>() : started.error()] {
       if (error) return self->fail(*error);
       self->begin();
     });
@@ -176,11 +175,13 @@ void Answer::begin() {
     choice.stream->set_waker([weak] {
       if (const auto self = weak.lock()) self->wake();
     });
-  exchange_->set_callbacks([self = shared_from_this()](CloseReason reason) { self->closed(reason); },
-                           [weak] {
-                             if (const auto self = weak.lock()) self->wake();
-                           });
-  if (request_.stream) exchange_->set_timer(kNoticeHoldMs, [weak] {
+  exchange_->set_callbacks(
+      [self = shared_from_this()](CloseReason reason) { self->closed(reason); },
+      [weak] {
+        if (const auto self = weak.lock()) self->wake();
+      });
+  if (request_.stream)
+    exchange_->set_timer(kNoticeHoldMs, [weak] {
       if (const auto self = weak.lock()) self->tick();
     });
   pump();
@@ -225,8 +226,12 @@ bool Answer::take(Choice& choice, std::string& out) {
     case TextEvent::Kind::notice:
       if (request_.stream) (head_sent_ ? out : notices_) += to_comment(event->text);
       break;
-    case TextEvent::Kind::delta: add_delta(choice, *event, out); break;
-    case TextEvent::Kind::done: settle(choice, *event, out); break;
+    case TextEvent::Kind::delta:
+      add_delta(choice, *event, out);
+      break;
+    case TextEvent::Kind::done:
+      settle(choice, *event, out);
+      break;
     case TextEvent::Kind::failed:
       if (!out.empty()) send(std::move(out));
       if (!ended_) fail(event->error);
@@ -313,11 +318,11 @@ void Answer::settle(Choice& choice, const TextEvent& event, std::string& out) {
 void Answer::send(std::string bytes) {
   if (!head_sent_) {
     head_sent_ = true;
-    exchange_->begin_stream(HttpResponse{
-        200,
-        "text/event-stream; charset=utf-8",
-        "",
-        {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
+    exchange_->begin_stream(
+        HttpResponse{200,
+                     "text/event-stream; charset=utf-8",
+                     "",
+                     {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
     bytes.insert(0, notices_);
     notices_.clear();
   }
