@@ -5,6 +5,7 @@ find_package(OpenSSL 3.0 REQUIRED)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(CLI11 REQUIRED)
+find_package(CURL REQUIRED)
 find_package(Protobuf REQUIRED)  # module mode, before gRPC: see docs/decisions
 find_package(gRPC CONFIG REQUIRED)
 find_package(PkgConfig REQUIRED)

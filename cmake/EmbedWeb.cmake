@@ -1,3 +1,4 @@
+cmake_minimum_required(VERSION 3.25)
 # cmake -DDIST=web/dist -DOUT=folder -P EmbedWeb.cmake
 # Writes OUT/web_assets.S (every file of DIST, by .incbin) and OUT/web_assets_table.inc (path, type, ETag). A file
 # X.gz beside X is X compressed. An empty or missing DIST gives an empty table.

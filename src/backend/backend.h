@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -38,6 +39,7 @@ struct Tensor {
 struct BackendOptions {
   int threads = 0;     // 0 = the machine's cores
   bool exact = false;  // float32 arithmetic everywhere, activations never quantised, f32 KV
+  std::string isa;     // cpu: force an instruction set level ("scalar", "avx2" ...); empty = best
 };
 
 class Ops;

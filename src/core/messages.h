@@ -24,7 +24,7 @@ namespace exo {
 // -------------------------------------------------------------------------------------------
 
 struct PeerAddress {
-  std::string host;  // numeric IPv4 or IPv6
+  std::string host;  // numeric IPv4 or IPv6, or a host name from a peers file
   uint16_t port = 0;
   std::string interface_type;  // "thunderbolt", "ethernet", "wifi", "loopback", "other": preferred
                                // in design order
@@ -42,6 +42,7 @@ struct PlacementInfo {
   Placement placement;
   PlacementState state = PlacementState::proposed;
   std::string why;  // failed: what went wrong, for people
+  int64_t idle_us = 0;  // the head says for how long no session has run on it; 0 = in use
 };
 
 // One node's facts, written only by that node; the higher version wins. Travels through others, so
@@ -78,6 +79,14 @@ struct Gossip {
 struct Leave {
   std::string reason;
 };  // "stopping": the sender's work moves at once
+
+// Nodes shut out of the cluster, signed by the cluster's key (networking/identity.h checks it); the
+// higher version wins. Sent when a link comes up and when it changes.
+struct Revocations {
+  uint64_t version = 0;  // 0 = the empty list, unsigned
+  std::vector<NodeId> nodes;
+  std::string signature;  // ECDSA, DER
+};
 struct BandwidthProbe {
   int64_t sent_us = 0;
   uint32_t size_bytes = 0;
@@ -189,9 +198,9 @@ struct StageError {
 };  // compute failed
 
 using Message =
-    std::variant<Heartbeat, Gossip, Leave, BandwidthProbe, BandwidthProbeAck, PlacementPropose,
-                 PlacementAnswer, PlacementCommit, PlacementDrop, PlacementGone, SessionOpen,
-                 SessionReady, SessionAccepted, SessionRefused, SessionClose, SessionClosed,
-                 SessionResume, Forward, BatchResult, Tokens, BatchGap, StageError>;
+    std::variant<Heartbeat, Gossip, Leave, Revocations, BandwidthProbe, BandwidthProbeAck,
+                 PlacementPropose, PlacementAnswer, PlacementCommit, PlacementDrop, PlacementGone,
+                 SessionOpen, SessionReady, SessionAccepted, SessionRefused, SessionClose,
+                 SessionClosed, SessionResume, Forward, BatchResult, Tokens, BatchGap, StageError>;
 
 }  // namespace exo

@@ -24,15 +24,15 @@ struct ModelCard {
   uint64_t parameter_count = 0;
   std::vector<uint64_t> layer_bytes;  // weights of each layer, as loaded; size layer_count
   uint64_t embedding_bytes = 0;       // held by the first shard
-  uint64_t head_bytes =
-      0;  // final norm and output head, held by the last shard (== embedding when tied)
+  uint64_t head_bytes = 0;            // final norm and output head, held by the last shard
+  bool tied_embedding = false;  // the head reads the embedding: a node with both holds it once
   uint64_t kv_bytes_per_token_per_layer = 0;
   bool has_chat_template = false;
   bool vision = false;
   std::vector<TokenId> eos_ids;
 
   uint64_t total_bytes() const {
-    uint64_t sum = embedding_bytes + head_bytes;
+    uint64_t sum = head_bytes + (tied_embedding ? 0 : embedding_bytes);
     for (const uint64_t bytes : layer_bytes) sum += bytes;
     return sum;
   }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,16 @@ struct SamplingParams {
   int top_logprobs = -1;  // -1: none wanted; 0..20: the chosen token's and so many alternatives
   bool ignore_eos = false;
   std::vector<TokenId> stop_ids;  // end-of-sequence ids of the model
+};
+
+// What a model's generation_config.json asks for; a request that gives its own value goes before.
+struct GenerationDefaults {
+  std::optional<double> temperature;
+  std::optional<int> top_k;
+  std::optional<double> top_p;
+  std::optional<double> min_p;
+  std::optional<double> repetition_penalty;
+  std::optional<int> max_tokens;
 };
 
 }  // namespace exo

@@ -44,12 +44,6 @@ struct StartedGeneration {
   SamplingParams sampling;  // as used, max_tokens and seed filled in
 };
 
-// What a model's generation_config.json proposes where a client says nothing. The API decides.
-struct GenerationDefaults {
-  std::optional<double> temperature, top_p, min_p, repetition_penalty;
-  std::optional<int> top_k;
-};
-
 struct ModelStatus {
   ModelCard card;
   bool loaded = false;  // a ready placement exists
@@ -85,10 +79,22 @@ class Node {
   virtual Result<ModelCard> find_model(
       const std::string& model) const = 0;  // id, alias, folder path; "" = the default model
   virtual Result<std::shared_ptr<const Tokenizer>> tokenizer(const std::string& model) const = 0;
-  virtual GenerationDefaults generation_defaults(const std::string&) const { return {}; }
   virtual Result<std::string> render_prompt(const GenerationRequest& request) const = 0;
   virtual NodeStatus status() const = 0;
   virtual Result<std::string> create_invite() = 0;  // a one-time code for `exo join`
+  // What the model's generation_config asks for where a request leaves a field out (API defaults
+  // else).
+  virtual SamplingParams sampling_defaults(const std::string& model) const = 0;
+  // A checkpoint folder or .gguf file that the person at this device named; its id can be used from
+  // then on.
+  virtual Result<ModelCard> add_model(const std::string& path) = 0;
+  // Notices while it is placed and loaded; ends with a tokens item without ids and finish == stop,
+  // or failed.
+  virtual Result<std::unique_ptr<TokenStream>> load_model(const std::string& model) = 0;
+  virtual Result<void> unload_model(const std::string& model) = 0;  // on every node
+  virtual Result<void> revoke(
+      const std::string& node) = 0;  // id or name: shut out of the cluster for good
+
   // A new snapshot may be worth showing; used by the page's event stream.
   virtual uint64_t status_version() const = 0;
 };

@@ -192,6 +192,8 @@ Result<MergePair> read_merge(const Json& value) {
   return corrupt(R"(a merge must be "left right" or ["left", "right"])");
 }
 
+}  // namespace
+
 Result<void> read_merges(const JsonArray& list, BpeConfig& config) {
   if (list.size() > kMaxMerges)
     return corrupt(fmt::format("{} merges are more than {}", list.size(), kMaxMerges));
@@ -215,8 +217,6 @@ Result<void> read_merges(const JsonArray& list, BpeConfig& config) {
   return {};
 }
 
-}  // namespace
-
 Result<std::unique_ptr<const TokenModel>> parse_bpe(const JsonObject& object) {
   BpeConfig config;
   config.vocabulary = TRY(read_vocabulary_object(object));
@@ -230,7 +230,7 @@ Result<std::unique_ptr<const TokenModel>> parse_bpe(const JsonObject& object) {
   }
   const JsonArray* merges = TRY(get_array(object, "merges"));
   if (merges == nullptr) return corrupt("the BPE model has no 'merges'");
-  if (const auto read = read_merges(*merges, config); !read.ok()) return read.error();
+  TRY(read_merges(*merges, config));
   return std::unique_ptr<const TokenModel>(std::make_unique<Bpe>(std::move(config)));
 }
 

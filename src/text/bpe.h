@@ -64,6 +64,9 @@ class Bpe final : public TokenModel {
   TokenId byte_tokens_[256];          // "<0x00>" .. "<0xFF>", -1 where there is none
 };
 
+// Merges in order of rank, each "left right" or ["left", "right"]; config.vocabulary names them.
+Result<void> read_merges(const JsonArray& list, BpeConfig& config);
+
 Result<std::unique_ptr<const TokenModel>> parse_bpe(const JsonObject& object);
 
 }  // namespace exo

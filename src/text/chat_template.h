@@ -43,5 +43,7 @@ struct ChatTemplateSource {
 };
 Result<std::optional<ChatTemplateSource>> find_chat_template(const std::filesystem::path& folder,
                                                              bool with_tools = false);
+// The same from GGUF metadata ("tokenizer.chat_template" and the special tokens).
+std::optional<ChatTemplateSource> chat_template_of_gguf(const JsonObject& metadata);
 
 }  // namespace exo

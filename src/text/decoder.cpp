@@ -15,7 +15,7 @@
 namespace exo {
 namespace {
 
-using Made = Result<std::unique_ptr<const Decoder>>;
+using Made = Result<std::unique_ptr<const TokenDecoder>>;
 using SinkPtr = std::unique_ptr<DecodeSink>;
 
 class Step : public DecodeSink {
@@ -51,7 +51,7 @@ class TokenStep : public Step {
   std::string token_;
 };
 
-class JoinDecoder final : public Decoder {
+class JoinDecoder final : public TokenDecoder {
  public:
   SinkPtr make_step(SinkPtr next) const override {
     struct Join final : Step {
@@ -76,7 +76,7 @@ class JoinDecoder final : public Decoder {
   std::string token_bytes(std::string token) const override { return " " + token; }
 };
 
-class ByteLevelDecoder final : public Decoder {
+class ByteLevelDecoder final : public TokenDecoder {
  public:
   static std::string bytes_of(std::string token) {
     auto bytes = from_byte_alphabet(token);
@@ -103,7 +103,7 @@ class ByteLevelDecoder final : public Decoder {
   std::string token_bytes(std::string token) const override { return bytes_of(std::move(token)); }
 };
 
-class ByteFallbackDecoder final : public Decoder {
+class ByteFallbackDecoder final : public TokenDecoder {
  public:
   // "<0x1F>" -> 0x1F
   static std::optional<char> byte_of(std::string_view token) {
@@ -150,9 +150,9 @@ class ByteFallbackDecoder final : public Decoder {
   }
 };
 
-class ReplaceDecoder final : public Decoder {
+class ReplaceDecoder final : public TokenDecoder {
  public:
-  ReplaceDecoder(Pattern pattern, std::string content)
+  ReplaceDecoder(TextPattern pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
   SinkPtr make_step(SinkPtr next) const override {
     struct Replace final : TokenStep {
@@ -170,11 +170,11 @@ class ReplaceDecoder final : public Decoder {
   }
 
  private:
-  Pattern pattern_;
+  TextPattern pattern_;
   std::string content_;
 };
 
-class FuseDecoder final : public Decoder {
+class FuseDecoder final : public TokenDecoder {
  public:
   SinkPtr make_step(SinkPtr next) const override {
     struct Fuse final : Step {
@@ -233,7 +233,7 @@ class StripStep final : public Step {
   int64_t held_ = 0;     // characters `content` that may turn out to be trailing
 };
 
-class StripDecoder final : public Decoder {
+class StripDecoder final : public TokenDecoder {
  public:
   StripDecoder(char32_t content, int64_t start, int64_t stop) : start_(start), stop_(stop) {
     append_char(content_, content);
@@ -248,7 +248,7 @@ class StripDecoder final : public Decoder {
   int64_t start_, stop_;
 };
 
-class MetaspaceDecoder final : public Decoder {
+class MetaspaceDecoder final : public TokenDecoder {
  public:
   MetaspaceDecoder(char32_t mark, bool drop_first) : mark_(mark), drop_first_(drop_first) {}
   static std::string replaced(std::string_view text, char32_t mark, std::string_view by) {
@@ -308,7 +308,7 @@ std::string clean_up(std::string text) {
   return text;
 }
 
-class WordPieceDecoder final : public Decoder {
+class WordPieceDecoder final : public TokenDecoder {
  public:
   WordPieceDecoder(std::string prefix, bool cleanup)
       : prefix_(std::move(prefix)), cleanup_(cleanup) {}
@@ -340,7 +340,7 @@ class WordPieceDecoder final : public Decoder {
 };
 
 // "BPEDecoder": the suffix that ends a word is a space, except in the last token.
-class SuffixDecoder final : public Decoder {
+class SuffixDecoder final : public TokenDecoder {
  public:
   explicit SuffixDecoder(std::string suffix) : suffix_(std::move(suffix)) {}
   SinkPtr make_step(SinkPtr next) const override {
@@ -372,9 +372,9 @@ class SuffixDecoder final : public Decoder {
   std::string suffix_;
 };
 
-class SequenceDecoder final : public Decoder {
+class SequenceDecoder final : public TokenDecoder {
  public:
-  explicit SequenceDecoder(std::vector<std::unique_ptr<const Decoder>> steps)
+  explicit SequenceDecoder(std::vector<std::unique_ptr<const TokenDecoder>> steps)
       : steps_(std::move(steps)) {}
   SinkPtr make_step(SinkPtr next) const override {
     for (auto step = steps_.rbegin(); step != steps_.rend(); ++step)
@@ -387,20 +387,42 @@ class SequenceDecoder final : public Decoder {
   }
 
  private:
-  std::vector<std::unique_ptr<const Decoder>> steps_;
+  std::vector<std::unique_ptr<const TokenDecoder>> steps_;
 };
 
 template <class T, class... Arguments>
 Made make(Arguments&&... arguments) {
-  return std::unique_ptr<const Decoder>(std::make_unique<T>(std::forward<Arguments>(arguments)...));
+  return std::unique_ptr<const TokenDecoder>(
+      std::make_unique<T>(std::forward<Arguments>(arguments)...));
 }
 
-Made parse_sequence(const JsonObject& object, int depth) {
-  std::vector<std::unique_ptr<const Decoder>> steps;
-  for (const Json& item : *TRY(read_part_list(object, "decoders", depth))) {
+using Steps = std::vector<std::unique_ptr<const TokenDecoder>>;
+
+// Only replacements lengthen a text much; published decoders have one or two.
+constexpr int kMaxReplacements = 3;
+
+Result<void> collect_steps(const JsonObject& sequence, int depth, Steps& steps, int& replacements) {
+  for (const Json& item : *TRY(read_part_list(sequence, "decoders", depth))) {
     if (item.is_null()) continue;
-    steps.push_back(TRY(parse_decoder(item, depth + 1)));
+    const JsonPart part = TRY(read_part(item, "decoder"));
+    if (part.type == "Replace") ++replacements;
+    if (part.type == "Sequence") {
+      TRY(collect_steps(*part.object, depth + 1, steps, replacements));
+    } else {
+      steps.push_back(TRY(parse_decoder(item)));
+    }
+    if (steps.size() > kMaxParts || replacements > kMaxReplacements) {
+      return unsupported(
+          fmt::format("more than {} decoders or {} replacements", kMaxParts, kMaxReplacements));
+    }
   }
+  return {};
+}
+
+Made parse_sequence(const JsonObject& object) {
+  Steps steps;
+  int replacements = 0;
+  TRY(collect_steps(object, 0, steps, replacements));
   return make<SequenceDecoder>(std::move(steps));
 }
 
@@ -433,18 +455,18 @@ class OutputSink final : public DecodeSink {
 
 }  // namespace
 
-Result<std::unique_ptr<const Decoder>> parse_decoder(const Json& value, int depth) {
+Result<std::unique_ptr<const TokenDecoder>> parse_decoder(const Json& value) {
   if (value.is_null()) return make<JoinDecoder>();
-  const Part part = TRY(read_part(value, "decoder"));
+  const JsonPart part = TRY(read_part(value, "decoder"));
   const JsonObject& object = *part.object;
-  if (part.type == "Sequence") return parse_sequence(object, depth);
+  if (part.type == "Sequence") return parse_sequence(object);
   if (part.type == "ByteLevel") return make<ByteLevelDecoder>();
   if (part.type == "ByteFallback") return make<ByteFallbackDecoder>();
   if (part.type == "Fuse") return make<FuseDecoder>();
   if (part.type == "Strip") return parse_strip(object);
   if (part.type == "Metaspace") return parse_metaspace(object);
   if (part.type == "Replace") {
-    auto pattern = TRY(Pattern::make(TRY(read_pattern(object))));
+    auto pattern = TRY(TextPattern::make(TRY(read_pattern(object))));
     return make<ReplaceDecoder>(std::move(pattern), TRY(required_string(object, "content")));
   }
   if (part.type == "WordPiece") {
@@ -456,7 +478,7 @@ Result<std::unique_ptr<const Decoder>> parse_decoder(const Json& value, int dept
   return unsupported(fmt::format("decoder '{}' is not known", part.type));
 }
 
-DecodeChain::DecodeChain(const Decoder& decoder)
+DecodeChain::DecodeChain(const TokenDecoder& decoder)
     : output_(std::make_unique<std::string>()),
       first_(decoder.make_step(std::make_unique<OutputSink>(*output_))) {}
 

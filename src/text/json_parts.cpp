@@ -6,11 +6,11 @@
 
 namespace exo {
 
-Result<Part> read_part(const Json& value, std::string_view what) {
+Result<JsonPart> read_part(const Json& value, std::string_view what) {
   if (!value.is_object()) return corrupt(fmt::format("a {} must be an object", what));
   const auto type = TRY(get_string(value.get_object(), "type"));
   if (!type) return corrupt(fmt::format("a {} has no 'type'", what));
-  return Part{&value.get_object(), *type};
+  return JsonPart{&value.get_object(), *type};
 }
 
 Result<const JsonArray*> read_part_list(const JsonObject& object, std::string_view key, int depth) {

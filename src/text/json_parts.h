@@ -14,12 +14,16 @@ namespace exo {
 // Parts may hold parts ("Sequence"); this many levels, and this many parts in one list.
 inline constexpr int kMaxPartDepth = 8;
 inline constexpr size_t kMaxParts = 64;
+// No step of ours makes a text longer than this; beyond it hostile ones are no longer followed, so
+// that a file cannot make a short text fill the memory.
+inline constexpr size_t kMaxGrowth = 16;
+inline constexpr size_t max_grown_bytes(size_t bytes) { return bytes * kMaxGrowth + 4096; }
 
-struct Part {
+struct JsonPart {
   const JsonObject* object = nullptr;
   std::string type;
 };
-Result<Part> read_part(const Json& value, std::string_view what);
+Result<JsonPart> read_part(const Json& value, std::string_view what);
 // The list of a Sequence, under `key`.
 Result<const JsonArray*> read_part_list(const JsonObject& object, std::string_view key, int depth);
 

@@ -8,6 +8,7 @@
 #include "text/byte_alphabet.h"
 #include "text/json_parts.h"
 #include "text/pattern.h"
+#include "text/precompiled.h"
 #include "text/unicode.h"
 
 namespace exo {
@@ -111,7 +112,7 @@ Made parse_bert(const JsonObject& object) {
 }
 
 Made parse_replace(const JsonObject& object) {
-  auto pattern = TRY(Pattern::make(TRY(read_pattern(object))));
+  auto pattern = TRY(TextPattern::make(TRY(read_pattern(object))));
   auto content = TRY(required_string(object, "content"));
   return from_function([pattern = std::move(pattern), content = std::move(content)](
                            const std::string& text) { return pattern.replace_all(text, content); });
@@ -128,7 +129,11 @@ class SequenceNormalizer final : public Normalizer {
   explicit SequenceNormalizer(std::vector<std::unique_ptr<const Normalizer>> steps)
       : steps_(std::move(steps)) {}
   std::string apply(std::string text) const override {
-    for (const auto& step : steps_) text = step->apply(std::move(text));
+    const size_t limit = max_grown_bytes(text.size());
+    for (const auto& step : steps_) {
+      if (text.size() > limit) break;
+      text = step->apply(std::move(text));
+    }
     return text;
   }
 
@@ -136,12 +141,27 @@ class SequenceNormalizer final : public Normalizer {
   std::vector<std::unique_ptr<const Normalizer>> steps_;
 };
 
-Made parse_sequence(const JsonObject& object, int depth) {
-  std::vector<std::unique_ptr<const Normalizer>> steps;
-  for (const Json& item : *TRY(read_part_list(object, "normalizers", depth))) {
-    auto step = TRY(parse_normalizer(item, depth + 1));
-    if (step) steps.push_back(std::move(step));
+using Steps = std::vector<std::unique_ptr<const Normalizer>>;
+
+// Nested sequences become one, so that one limit holds for all of it.
+Result<void> collect_steps(const JsonObject& sequence, int depth, Steps& steps) {
+  for (const Json& item : *TRY(read_part_list(sequence, "normalizers", depth))) {
+    if (item.is_null()) continue;
+    const JsonPart part = TRY(read_part(item, "normalizer"));
+    if (part.type == "Sequence") {
+      TRY(collect_steps(*part.object, depth + 1, steps));
+    } else {
+      steps.push_back(TRY(parse_normalizer(item)));
+    }
+    if (steps.size() > kMaxParts)
+      return unsupported(fmt::format("more than {} normalizers", kMaxParts));
   }
+  return {};
+}
+
+Made parse_sequence(const JsonObject& object) {
+  Steps steps;
+  TRY(collect_steps(object, 0, steps));
   return std::unique_ptr<const Normalizer>(std::make_unique<SequenceNormalizer>(std::move(steps)));
 }
 
@@ -178,11 +198,11 @@ Made parse_simple(std::string_view type) {
 
 }  // namespace
 
-Result<std::unique_ptr<const Normalizer>> parse_normalizer(const Json& value, int depth) {
+Result<std::unique_ptr<const Normalizer>> parse_normalizer(const Json& value) {
   if (value.is_null()) return std::unique_ptr<const Normalizer>();
-  const Part part = TRY(read_part(value, "normalizer"));
+  const JsonPart part = TRY(read_part(value, "normalizer"));
   const JsonObject& object = *part.object;
-  if (part.type == "Sequence") return parse_sequence(object, depth);
+  if (part.type == "Sequence") return parse_sequence(object);
   if (part.type == "Replace") return parse_replace(object);
   if (part.type == "Strip") return parse_strip(object);
   if (part.type == "BertNormalizer") return parse_bert(object);
@@ -191,6 +211,12 @@ Result<std::unique_ptr<const Normalizer>> parse_normalizer(const Json& value, in
     return from_function([prefix = std::move(prefix)](std::string text) {
       return text.empty() ? text : prefix + text;
     });
+  }
+  if (part.type == "Precompiled") {
+    const std::string table = TRY(string_or(object, "precompiled_charsmap", ""));
+    auto charsmap = TRY(PrecompiledCharsmap::parse(table));
+    return from_function(
+        [charsmap = std::move(charsmap)](const std::string& text) { return charsmap.apply(text); });
   }
   return parse_simple(part.type);
 }

@@ -18,6 +18,6 @@ class Normalizer {
 };
 
 // null (no normalizer) gives nullptr.
-Result<std::unique_ptr<const Normalizer>> parse_normalizer(const Json& value, int depth = 0);
+Result<std::unique_ptr<const Normalizer>> parse_normalizer(const Json& value);
 
 }  // namespace exo

@@ -2,8 +2,8 @@
 
 namespace exo {
 
-Result<Pattern> Pattern::make(PatternText text) {
-  Pattern pattern;
+Result<TextPattern> TextPattern::make(PatternText text) {
+  TextPattern pattern;
   if (text.is_regex) {
     pattern.regex_ = TRY(Regex::compile(text.text));
   } else {
@@ -12,17 +12,17 @@ Result<Pattern> Pattern::make(PatternText text) {
   return pattern;
 }
 
-Pattern::Scanner::Scanner(const Pattern& pattern) : pattern_(pattern) {
+TextPattern::Scanner::Scanner(const TextPattern& pattern) : pattern_(pattern) {
   if (pattern.regex_) matcher_ = std::make_unique<RegexMatcher>(*pattern.regex_);
 }
 
-void Pattern::Scanner::reset(std::string_view text) {
+void TextPattern::Scanner::reset(std::string_view text) {
   text_ = text;
   position_ = 0;
   if (matcher_) matcher_->reset(text);
 }
 
-bool Pattern::Scanner::next(TextRange& match) {
+bool TextPattern::Scanner::next(TextRange& match) {
   if (matcher_) return matcher_->next(match);
   if (pattern_.literal_.empty()) return false;
   const size_t found = text_.find(pattern_.literal_, position_);
@@ -32,13 +32,14 @@ bool Pattern::Scanner::next(TextRange& match) {
   return true;
 }
 
-std::string Pattern::replace_all(std::string_view text, std::string_view content) const {
+std::string TextPattern::replace_all(std::string_view text, std::string_view content) const {
   std::string out;
   out.reserve(text.size());
   Scanner scanner(*this);
   scanner.reset(text);
   size_t copied = 0;
-  for (TextRange match; scanner.next(match); copied = match.end) {
+  const size_t limit = max_grown_bytes(text.size());
+  for (TextRange match; out.size() < limit && scanner.next(match); copied = match.end) {
     out += text.substr(copied, match.begin - copied);
     out += content;
   }

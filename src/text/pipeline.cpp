@@ -150,7 +150,7 @@ class Pipeline final : public Tokenizer {
 
 Result<std::shared_ptr<const Tokenizer>> make_pipeline(PipelineParts parts) {
   auto pipeline = std::make_shared<Pipeline>(std::move(parts));
-  if (const auto ready = pipeline->init(); !ready.ok()) return ready.error();
+  TRY(pipeline->init());
   return std::shared_ptr<const Tokenizer>(std::move(pipeline));
 }
 

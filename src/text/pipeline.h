@@ -19,7 +19,7 @@ struct PipelineParts {
   std::unique_ptr<const Normalizer> normalizer;       // may be null
   std::unique_ptr<const PreTokenizer> pre_tokenizer;  // may be null
   std::unique_ptr<const TokenModel> model;
-  std::unique_ptr<const Decoder> decoder;
+  std::unique_ptr<const TokenDecoder> decoder;
   PostProcessor post_processor;
   std::vector<AddedToken> added_tokens;
 };

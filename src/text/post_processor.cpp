@@ -35,13 +35,13 @@ Result<void> append_special(const JsonObject& object, const std::string& name,
 
 Result<PostProcessor> PostProcessor::parse(const Json& value) {
   PostProcessor processor;
-  if (const auto parsed = processor.parse_into(value, 0); !parsed.ok()) return parsed.error();
+  TRY(processor.parse_into(value, 0));
   return processor;
 }
 
 Result<void> PostProcessor::parse_into(const Json& value, int depth) {
   if (value.is_null()) return {};
-  const Part part = TRY(read_part(value, "post-processor"));
+  const JsonPart part = TRY(read_part(value, "post-processor"));
   const JsonObject& object = *part.object;
   if (part.type == "ByteLevel") return {};  // offsets only
   if (part.type == "TemplateProcessing") return parse_template(object);
@@ -50,7 +50,7 @@ Result<void> PostProcessor::parse_into(const Json& value, int depth) {
   if (part.type != "Sequence")
     return unsupported(fmt::format("post-processor '{}' is not known", part.type));
   for (const Json& item : *TRY(read_part_list(object, "processors", depth)))
-    if (const auto parsed = parse_into(item, depth + 1); !parsed.ok()) return parsed.error();
+    TRY(parse_into(item, depth + 1));
   return {};
 }
 
@@ -62,7 +62,7 @@ Result<void> PostProcessor::parse_template(const JsonObject& object) {
     if (!item.is_object()) return corrupt("a piece of the template must be an object");
     if (const JsonObject* special = TRY(get_object(item.get_object(), "SpecialToken"))) {
       const std::string name = TRY(required_string(*special, "id"));
-      if (const auto ok = append_special(object, name, added); !ok.ok()) return ok.error();
+      TRY(append_special(object, name, added));
     } else {
       added.push_back(std::nullopt);
     }

@@ -28,11 +28,11 @@ template <class Find>
 void split_pieces(PieceList& list, SplitBehavior behavior, Find find) {
   std::vector<TextRange> pieces;
   pieces.reserve(list.pieces.size());
-  std::vector<Span> spans;
+  std::vector<SplitSpan> spans;
   for (const TextRange& piece : list.pieces) {
     spans.clear();
     find(slice(list.text, piece), spans);
-    for (Span& span : spans) {
+    for (SplitSpan& span : spans) {
       span.range.begin += piece.begin;
       span.range.end += piece.begin;
     }
@@ -56,8 +56,8 @@ void rewrite_pieces(PieceList& list, Rewrite rewrite) {
   list.at_start = starts;  // not where the first piece was cut away
 }
 
-void find_pattern(Pattern::Scanner& scanner, std::string_view text, bool invert,
-                  std::vector<Span>& spans) {
+void find_pattern(TextPattern::Scanner& scanner, std::string_view text, bool invert,
+                  std::vector<SplitSpan>& spans) {
   scanner.reset(text);
   size_t done = 0;
   for (TextRange match; scanner.next(match); done = match.end) {
@@ -68,7 +68,7 @@ void find_pattern(Pattern::Scanner& scanner, std::string_view text, bool invert,
 }
 
 template <class IsDelimiter>
-void find_chars(std::string_view text, IsDelimiter is_delimiter, std::vector<Span>& spans) {
+void find_chars(std::string_view text, IsDelimiter is_delimiter, std::vector<SplitSpan>& spans) {
   size_t done = 0;
   for (size_t i = 0; i < text.size();) {
     const size_t begin = i;
@@ -82,7 +82,7 @@ void find_chars(std::string_view text, IsDelimiter is_delimiter, std::vector<Spa
 
 template <class IsDelimiter>
 void split_at_chars(PieceList& list, SplitBehavior behavior, IsDelimiter is_delimiter) {
-  split_pieces(list, behavior, [&](std::string_view text, std::vector<Span>& spans) {
+  split_pieces(list, behavior, [&](std::string_view text, std::vector<SplitSpan>& spans) {
     find_chars(text, is_delimiter, spans);
   });
 }
@@ -103,16 +103,16 @@ Made from_function(Function function) {
       std::make_unique<FunctionPreTokenizer<Function>>(std::move(function)));
 }
 
-void split_by_pattern(PieceList& list, const Pattern& pattern, SplitBehavior behavior,
+void split_by_pattern(PieceList& list, const TextPattern& pattern, SplitBehavior behavior,
                       bool invert) {
-  Pattern::Scanner scanner(pattern);
-  split_pieces(list, behavior, [&](std::string_view text, std::vector<Span>& spans) {
+  TextPattern::Scanner scanner(pattern);
+  split_pieces(list, behavior, [&](std::string_view text, std::vector<SplitSpan>& spans) {
     find_pattern(scanner, text, invert, spans);
   });
 }
 
 Made pattern_split(PatternText text, SplitBehavior behavior, bool invert) {
-  auto pattern = TRY(Pattern::make(std::move(text)));
+  auto pattern = TRY(TextPattern::make(std::move(text)));
   return from_function([pattern = std::move(pattern), behavior, invert](PieceList& list) {
     split_by_pattern(list, pattern, behavior, invert);
   });
@@ -126,9 +126,9 @@ Made parse_split(const JsonObject& object) {
 
 Made parse_byte_level(const JsonObject& object) {
   const bool add_prefix_space = TRY(bool_or(object, "add_prefix_space", true));
-  std::optional<Pattern> pattern;
+  std::optional<TextPattern> pattern;
   if (TRY(bool_or(object, "use_regex", true)))
-    pattern = TRY(Pattern::make({std::string(kGpt2Pattern), true}));
+    pattern = TRY(TextPattern::make({std::string(kGpt2Pattern), true}));
   return from_function([add_prefix_space, pattern = std::move(pattern)](PieceList& list) {
     if (add_prefix_space) {
       rewrite_pieces(list, [](std::string_view text, bool) {
@@ -156,7 +156,7 @@ Made parse_metaspace(const JsonObject& object) {
   const char32_t mark = TRY(char_or(object, "replacement", U'\u2581'));
   const PrependScheme scheme = TRY(read_prepend_scheme(object));
   const bool split = TRY(bool_or(object, "split", true));
-  const auto space = TRY(Pattern::make({" ", false}));
+  const auto space = TRY(TextPattern::make({" ", false}));
   std::string mark_text;
   append_char(mark_text, mark);
   return from_function([=](PieceList& list) {
@@ -178,19 +178,38 @@ class SequencePreTokenizer final : public PreTokenizer {
   explicit SequencePreTokenizer(std::vector<std::unique_ptr<const PreTokenizer>> steps)
       : steps_(std::move(steps)) {}
   void apply(PieceList& list) const override {
-    for (const auto& step : steps_) step->apply(list);
+    const size_t limit = max_grown_bytes(list.text.size());
+    for (const auto& step : steps_) {
+      if (list.text.size() > limit) break;
+      step->apply(list);
+    }
   }
 
  private:
   std::vector<std::unique_ptr<const PreTokenizer>> steps_;
 };
 
-Made parse_sequence(const JsonObject& object, int depth) {
-  std::vector<std::unique_ptr<const PreTokenizer>> steps;
-  for (const Json& item : *TRY(read_part_list(object, "pretokenizers", depth))) {
-    auto step = TRY(parse_pre_tokenizer(item, depth + 1));
-    if (step) steps.push_back(std::move(step));
+using Steps = std::vector<std::unique_ptr<const PreTokenizer>>;
+
+// Nested sequences become one, so that one limit holds for all of it.
+Result<void> collect_steps(const JsonObject& sequence, int depth, Steps& steps) {
+  for (const Json& item : *TRY(read_part_list(sequence, "pretokenizers", depth))) {
+    if (item.is_null()) continue;
+    const JsonPart part = TRY(read_part(item, "pre-tokenizer"));
+    if (part.type == "Sequence") {
+      TRY(collect_steps(*part.object, depth + 1, steps));
+    } else {
+      steps.push_back(TRY(parse_pre_tokenizer(item)));
+    }
+    if (steps.size() > kMaxParts)
+      return unsupported(fmt::format("more than {} pre-tokenizers", kMaxParts));
   }
+  return {};
+}
+
+Made parse_sequence(const JsonObject& object) {
+  Steps steps;
+  TRY(collect_steps(object, 0, steps));
   return std::unique_ptr<const PreTokenizer>(
       std::make_unique<SequencePreTokenizer>(std::move(steps)));
 }
@@ -245,11 +264,11 @@ Made parse_simple(std::string_view type) {
 
 }  // namespace
 
-Result<std::unique_ptr<const PreTokenizer>> parse_pre_tokenizer(const Json& value, int depth) {
+Result<std::unique_ptr<const PreTokenizer>> parse_pre_tokenizer(const Json& value) {
   if (value.is_null()) return std::unique_ptr<const PreTokenizer>();
-  const Part part = TRY(read_part(value, "pre-tokenizer"));
+  const JsonPart part = TRY(read_part(value, "pre-tokenizer"));
   const JsonObject& object = *part.object;
-  if (part.type == "Sequence") return parse_sequence(object, depth);
+  if (part.type == "Sequence") return parse_sequence(object);
   if (part.type == "Split") return parse_split(object);
   if (part.type == "ByteLevel") return parse_byte_level(object);
   if (part.type == "Metaspace") return parse_metaspace(object);

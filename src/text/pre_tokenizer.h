@@ -26,6 +26,6 @@ class PreTokenizer {
 };
 
 // null (no pre-tokenizer) gives nullptr.
-Result<std::unique_ptr<const PreTokenizer>> parse_pre_tokenizer(const Json& value, int depth = 0);
+Result<std::unique_ptr<const PreTokenizer>> parse_pre_tokenizer(const Json& value);
 
 }  // namespace exo

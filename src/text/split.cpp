@@ -12,7 +12,7 @@ void append(std::vector<TextRange>& out, TextRange range) {
 }
 
 // Whether spans[i] belongs to the piece of spans[i - 1].
-bool joins_previous(const std::vector<Span>& spans, size_t i, SplitBehavior behavior) {
+bool joins_previous(const std::vector<SplitSpan>& spans, size_t i, SplitBehavior behavior) {
   const bool delimiter = spans[i].delimiter;
   const bool after_delimiter = spans[i - 1].delimiter;
   switch (behavior) {
@@ -38,10 +38,10 @@ Result<SplitBehavior> parse_split_behavior(std::string_view name) {
   return unsupported(fmt::format("split behavior '{}' is not known", name));
 }
 
-void append_pieces(const std::vector<Span>& spans, SplitBehavior behavior,
+void append_pieces(const std::vector<SplitSpan>& spans, SplitBehavior behavior,
                    std::vector<TextRange>& out) {
   if (behavior == SplitBehavior::removed) {
-    for (const Span& span : spans)
+    for (const SplitSpan& span : spans)
       if (!span.delimiter) append(out, span.range);
     return;
   }

@@ -13,12 +13,12 @@ enum class SplitBehavior { removed, isolated, merged_with_previous, merged_with_
 Result<SplitBehavior> parse_split_behavior(std::string_view name);
 
 // A text cut into spans, each a delimiter or not; spans cover the text in order.
-struct Span {
+struct SplitSpan {
   TextRange range;
   bool delimiter = false;
 };
 // Appends the pieces that remain, without the empty ones.
-void append_pieces(const std::vector<Span>& spans, SplitBehavior behavior,
+void append_pieces(const std::vector<SplitSpan>& spans, SplitBehavior behavior,
                    std::vector<TextRange>& out);
 
 }  // namespace exo

@@ -5,6 +5,7 @@
 #include "text/bpe.h"
 #include "text/json_parts.h"
 #include "text/unicode.h"
+#include "text/unigram.h"
 #include "text/wordpiece.h"
 
 namespace exo {
@@ -41,7 +42,7 @@ Result<VocabularyTable> read_vocabulary_object(const JsonObject& model) {
     const auto id = entry.value().is_number() ? entry.value().to_number<int64_t>(error) : -1;
     if (error || !entry.value().is_number())
       return corrupt(fmt::format("the id of token '{}' is not a whole number", token));
-    if (const auto added = table.add(token, id); !added.ok()) return added.error();
+    TRY(table.add(token, id));
   }
   return table;
 }
@@ -54,6 +55,8 @@ Result<std::unique_ptr<const TokenModel>> parse_token_model(const Json& value) {
   const std::string type = TRY(string_or(object, "type", has_merges ? "BPE" : ""));
   if (type == "BPE") return parse_bpe(object);
   if (type == "WordPiece") return parse_wordpiece(object);
+  const bool has_scores = type.empty() && object.if_contains("unk_id") != nullptr;
+  if (type == "Unigram" || has_scores) return parse_unigram(object);
   return unsupported(fmt::format("tokenizer model '{}' is not supported", type));
 }
 

@@ -12,6 +12,7 @@ namespace {
 constexpr size_t kMaxFileBytes = 64 * 1024 * 1024;
 constexpr size_t kMaxJsonDepth = 32;
 constexpr size_t kMaxAddedTokens = 100'000;
+constexpr size_t kMaxAddedBytes = 4 * 1024 * 1024;
 
 const Json& part_of(const JsonObject& object, std::string_view key) {
   static const Json kNull;
@@ -33,7 +34,13 @@ Result<std::vector<AddedToken>> read_added_tokens(const JsonObject& object) {
   if (list->size() > kMaxAddedTokens)
     return unsupported(
         fmt::format("{} added tokens are more than {}", list->size(), kMaxAddedTokens));
-  for (const Json& item : *list) tokens.push_back(TRY(read_added_token(item)));
+  size_t bytes = 0;
+  for (const Json& item : *list) {
+    tokens.push_back(TRY(read_added_token(item)));
+    bytes += tokens.back().content.size();
+    if (bytes > kMaxAddedBytes)
+      return unsupported(fmt::format("the added tokens have more than {} bytes", kMaxAddedBytes));
+  }
   return tokens;
 }
 

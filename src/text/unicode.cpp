@@ -101,15 +101,21 @@ void Utf8Repair::push(std::string_view bytes, std::string& out) {
     bytes = joined;
     partial_.clear();
   }
+  size_t copied = 0;  // valid characters are appended many at a time
   for (size_t i = 0; i < bytes.size();) {
     const Scan scan = scan_char(bytes, i);
-    if (scan.partial) {
-      partial_ = std::string(bytes.substr(i));
-      return;
+    if (!scan.valid) {
+      out += bytes.substr(copied, i - copied);
+      copied = i + scan.length;
+      if (scan.partial) {
+        partial_ = std::string(bytes.substr(i));
+        return;
+      }
+      out += kReplacement;
     }
-    out += scan.valid ? bytes.substr(i, scan.length) : kReplacement;
     i += scan.length;
   }
+  out += bytes.substr(copied);
 }
 
 void Utf8Repair::finish(std::string& out) {

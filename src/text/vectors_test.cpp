@@ -2,43 +2,19 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <memory>
-#include <sstream>
 
 #include "base/file.h"
-#include "core/json.h"
 #include "text/stream_decoder.h"
+#include "text/test_fixtures.h"
 #include "text/tokenizer.h"
 
 namespace exo {
 namespace {
 
 namespace fs = std::filesystem;
+using TokenizerPtr = std::shared_ptr<const Tokenizer>;
 
-std::string gunzipped(const fs::path& path) {
-  const std::string command = "gzip -dc '" + path.string() + "'";
-  std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), pclose);
-  std::string text;
-  std::array<char, 1 << 16> buffer;
-  size_t count = 0;
-  while (pipe && (count = fread(buffer.data(), 1, buffer.size(), pipe.get())) > 0)
-    text.append(buffer.data(), count);
-  return text;
-}
-
-std::vector<TokenId> ids_of(const Json& value) {
-  std::vector<TokenId> ids;
-  for (const Json& id : value.as_array()) ids.push_back(id.to_number<TokenId>());
-  return ids;
-}
-
-std::string streamed(const std::shared_ptr<const Tokenizer>& tokenizer,
-                     const std::vector<TokenId>& ids) {
+std::string streamed(const TokenizerPtr& tokenizer, const std::vector<TokenId>& ids) {
   StreamDecoder decoder(tokenizer, false);
   std::string text;
   for (const TokenId id : ids) text += decoder.push(id);
@@ -46,38 +22,20 @@ std::string streamed(const std::shared_ptr<const Tokenizer>& tokenizer,
 }
 
 // `lossless`: decoding gives the text back unless the vector says what else it gives.
-void check(const std::shared_ptr<const Tokenizer>& tokenizer, const JsonObject& vector,
-           bool lossless) {
-  const std::string text(vector.at("text").as_string());
-  const auto expected = ids_of(vector.at("ids"));
-  EXPECT_EQ(tokenizer->encode(text), expected) << "text: " << text;
-  const Json* other = vector.if_contains("decoded");
-  const std::string decoded = other == nullptr ? text : std::string(other->as_string());
-  if (lossless || other != nullptr) {
-    EXPECT_EQ(tokenizer->decode(expected), decoded);
+void check(const TokenizerPtr& tokenizer, const TokenizerVector& vector, bool lossless) {
+  EXPECT_EQ(tokenizer->encode(vector.text), vector.ids) << "text: " << vector.text;
+  const std::string decoded = tokenizer->decode(vector.ids);
+  if (lossless || vector.decoded) {
+    EXPECT_EQ(decoded, vector.decoded.value_or(vector.text));
   }
-  EXPECT_EQ(streamed(tokenizer, expected), tokenizer->decode(expected));
-}
-
-void check_file(const std::shared_ptr<const Tokenizer>& tokenizer, const fs::path& path,
-                bool lossless) {
-  std::ifstream file(path);
-  int count = 0;
-  for (std::string line; std::getline(file, line); ++count) {
-    const auto vector = parse_json(line);
-    ASSERT_TRUE(vector.ok());
-    check(tokenizer, vector->get_object(), lossless);
-  }
-  EXPECT_GT(count, 0) << path;
+  EXPECT_EQ(streamed(tokenizer, vector.ids), decoded);
 }
 
 std::vector<std::string> vocabularies() {
   std::vector<std::string> names;
-  const char* root = std::getenv("EXO_FIXTURES");
   std::error_code error;
-  if (root != nullptr)
-    for (const auto& entry : fs::directory_iterator(fs::path(root) / "tokenizers", error))
-      names.push_back(entry.path().filename().string());
+  for (const auto& entry : fs::directory_iterator(vocabulary_folder(""), error))
+    names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -86,13 +44,14 @@ class Vectors : public testing::TestWithParam<std::string> {};
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Vectors);
 
 TEST_P(Vectors, EncodeDecodeAndStream) {
-  const fs::path folder = fs::path(std::getenv("EXO_FIXTURES")) / "tokenizers" / GetParam();
+  const fs::path folder = vocabulary_folder(GetParam());
   const auto tokenizer = parse_tokenizer_json(gunzipped(folder / "tokenizer.json.gz"));
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
-  const auto meta = parse_json(read_file(folder / "meta.json", 1 << 20).value());
-  ASSERT_TRUE(meta.ok());
-  const bool lossless = meta->at("model").as_string() != "WordPiece";
-  check_file(*tokenizer, folder / "vectors.jsonl", lossless);
+  const Json meta = parse_json(read_file(folder / "meta.json", 1 << 20).value()).value();
+  const bool lossless = meta.at("model").as_string() != "WordPiece";
+  const auto vectors = read_vectors(folder / "vectors.jsonl");
+  EXPECT_FALSE(vectors.empty());
+  for (const TokenizerVector& vector : vectors) check(*tokenizer, vector, lossless);
 }
 
 INSTANTIATE_TEST_SUITE_P(Fixtures, Vectors, testing::ValuesIn(vocabularies()),
@@ -113,9 +72,8 @@ TEST(DemoModel, Vectors) {
   const bool nested = fs::exists(demo / "model" / "tokenizer.json");
   const auto tokenizer = load_tokenizer(nested ? demo / "model" : demo);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
-  const auto vectors = parse_json(*text);
-  ASSERT_TRUE(vectors.ok());
-  for (const Json& vector : vectors->as_array()) check(*tokenizer, vector.get_object(), true);
+  const Json vectors = parse_json(*text).value();
+  for (const Json& vector : vectors.as_array()) check(*tokenizer, read_vector(vector), true);
 }
 
 }  // namespace

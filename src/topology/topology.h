@@ -1,5 +1,5 @@
 // Topology: nodes, links and their measured speeds, as one node sees the cluster. Plain values;
-// pure functions.
+// pure functions, thread-safe; nothing here fails.
 #pragma once
 
 #include <map>
@@ -23,5 +23,13 @@ struct Topology {
   std::vector<TopologyNode> nodes;                      // sorted by id
   std::map<std::pair<NodeId, NodeId>, LinkInfo> links;  // directed, measured
 };
+
+// Memory that weights and KV may take on a device: what is free now, less a margin for the system
+// and its user of a tenth of all memory, at most 2 GiB.
+uint64_t usable_memory_bytes(const DeviceCapabilities& device);
+
+// What gossip knows, in the order partitioning wants it. Nodes that share one machine (same host
+// name, memory and address) share its memory: each gets an equal part.
+Topology make_topology(const std::vector<NodeInfo>& nodes);
 
 }  // namespace exo

@@ -1,0 +1,28 @@
+// What commands print: tables and sizes for people, JSON for machines. Data goes to stdout,
+// everything else to stderr; colours only on a terminal, and never with NO_COLOR.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "core/json.h"
+
+namespace exo {
+
+using Row = std::vector<std::string>;
+// Columns are as wide as their widest cell (counted in characters); the last one is not padded.
+std::string format_table(const Row& header, const std::vector<Row>& rows);
+
+std::string format_bytes(uint64_t bytes);             // "10.5 MB", decimal
+std::string format_duration_us(double microseconds);  // "84 us", "1.2 ms", "3.4 s"
+std::string dim(std::string_view text);               // grey on a terminal
+std::string bold(std::string_view text);
+size_t display_width(std::string_view utf8);  // characters, for padding
+
+int fail(const Error& error);        // "exo: message" on stderr; exit code 1
+void print_json(const Json& value);  // indented, one newline at the end
+
+}  // namespace exo

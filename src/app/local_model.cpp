@@ -1,0 +1,86 @@
+#include "app/local_model.h"
+
+#include <filesystem>
+
+#include "app/paths.h"
+#include "model/model_files.h"
+#include "tensor/tensor_files.h"
+
+namespace exo {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A folder is taken as it is, whatever it holds; anything else must be a model the store knows.
+Result<fs::path> path_of(const std::string& model) {
+  std::error_code ignored;
+  if (fs::exists(model, ignored)) return fs::absolute(model, ignored).lexically_normal();
+  ModelStore store(model_store_options());
+  return TRY(store.find(model)).path;
+}
+
+bool is_gguf(const fs::path& path) { return path.extension() == ".gguf"; }
+
+Result<std::optional<ChatTemplateSource>> find_source(const fs::path& path, bool with_tools) {
+  if (is_gguf(path)) return chat_template_of_gguf(TRY(open_gguf(path))->metadata());
+  return find_chat_template(path, with_tools);
+}
+
+}  // namespace
+
+ModelStoreOptions model_store_options() {
+  ModelStoreOptions options;
+  if (const fs::path builtin = builtin_models_dir(); !builtin.empty())
+    options.builtin.push_back(builtin);
+  options.downloads = downloads_dir();
+  return options;
+}
+
+Result<WeightFormat> parse_weight_format(const std::string& quantize) {
+  if (quantize.empty()) return WeightFormat::as_stored;
+  if (quantize == "q8_0") return WeightFormat::q8_0;
+  if (quantize == "q4_0") return WeightFormat::q4_0;
+  return invalid_argument("--quantize takes q8_0 or q4_0");
+}
+
+Result<std::shared_ptr<const Tokenizer>> load_model_tokenizer(const std::string& model) {
+  const fs::path path = TRY(path_of(model));
+  if (is_gguf(path)) return tokenizer_from_gguf(TRY(open_gguf(path))->metadata());
+  return load_tokenizer(path);
+}
+
+Result<ModelTemplates> ModelTemplates::load(const std::string& model) {
+  const fs::path path = TRY(path_of(model));
+  ModelTemplates templates;
+  for (One* one : {&templates.plain_, &templates.with_tools_}) {
+    const bool with_tools = one == &templates.with_tools_;
+    std::optional<ChatTemplateSource> source = TRY(find_source(path, with_tools));
+    if (!source) return not_found(path.string() + " has no chat template");
+    one->chat_template = TRY(ChatTemplate::parse(source->text));
+    one->bos_token = source->bos_token;
+    one->eos_token = source->eos_token;
+  }
+  return templates;
+}
+
+Result<std::string> ModelTemplates::render(ChatTemplateInput input) const {
+  const One& one = input.tools.is_null() ? plain_ : with_tools_;
+  input.bos_token = one.bos_token;
+  input.eos_token = one.eos_token;
+  return one.chat_template->render(input);
+}
+
+Result<LocalRing> load_local_ring(const std::string& model, const NodeFlags& flags,
+                                  const std::string& shards, int kv_capacity_tokens) {
+  LocalRingOptions options;
+  if (!shards.empty()) options.shards = TRY(parse_shards(shards));
+  options.backend = flags.inference_engine;
+  options.backend_options.threads = flags.threads;
+  options.backend_options.exact = flags.exact;
+  options.weight_format = TRY(parse_weight_format(flags.quantize));
+  options.wire_dtype = flags.wire_dtype == "bf16" ? WireDtype::bf16 : WireDtype::f32;
+  options.kv_capacity_tokens = kv_capacity_tokens;
+  return LocalRing::load(TRY(open_model(TRY(path_of(model)))), options);
+}
+
+}  // namespace exo

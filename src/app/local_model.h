@@ -1,0 +1,41 @@
+// A model of this device opened without a node: what `exo debug` and `exo bench` work on. `model`
+// is an id ("demo"), a checkpoint folder or a .gguf file.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "app/command_line.h"
+#include "base/result.h"
+#include "download/model_store.h"
+#include "inference/generate_local.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace exo {
+
+ModelStoreOptions model_store_options();
+Result<WeightFormat> parse_weight_format(const std::string& quantize);  // "", "q8_0", "q4_0"
+
+// A folder with only a tokenizer.json will do.
+Result<std::shared_ptr<const Tokenizer>> load_model_tokenizer(const std::string& model);
+
+// The chat template(s) of a folder; one with only a tokenizer_config.json will do.
+class ModelTemplates {
+ public:
+  static Result<ModelTemplates> load(const std::string& model);
+  // Fills in the model's BOS and EOS; the template for tools is used when there are tools.
+  Result<std::string> render(ChatTemplateInput input) const;
+
+ private:
+  struct One {
+    std::shared_ptr<const ChatTemplate> chat_template;
+    std::string bos_token, eos_token;
+  };
+  One plain_, with_tools_;
+};
+
+Result<LocalRing> load_local_ring(const std::string& model, const NodeFlags& flags,
+                                  const std::string& shards, int kv_capacity_tokens = 0);
+
+}  // namespace exo

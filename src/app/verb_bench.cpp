@@ -1,0 +1,92 @@
+// exo bench MODEL: prefill and decode on this device, measured as llama-bench does: a prompt of p
+// tokens, then n tokens after it, each repeated and the median reported.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <thread>
+#include <vector>
+
+#include "app/console.h"
+#include "app/local_model.h"
+#include "app/verbs.h"
+
+namespace exo {
+namespace {
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values.empty() ? 0 : values[values.size() / 2];
+}
+
+struct Measured {
+  BenchResult last;
+  double prefill_per_s = 0;
+  double decode_per_s = 0;
+};
+
+Result<Measured> measure(const CommandLine& line) {
+  NodeFlags node = line.node;
+  if (line.bench.null_backend) node.inference_engine = "null";
+  const int per_sequence = line.bench.prompt_tokens + line.bench.generate_tokens + 32;
+  LocalRing ring =
+      TRY(load_local_ring(line.bench.model, node, "", per_sequence * line.bench.batch));
+  Measured measured;
+  std::vector<double> prefill, decode;
+  for (int i = 0; i < line.bench.repetitions; ++i) {
+    measured.last =
+        TRY(ring.bench({line.bench.prompt_tokens, line.bench.generate_tokens, line.bench.batch}));
+    prefill.push_back(measured.last.prefill_tokens_per_second());
+    decode.push_back(measured.last.decode_tokens_per_second());
+    std::fprintf(stderr, "%s",
+                 dim(fmt::format("run {} of {}: prefill {:.1f} tokens/s, decode {:.1f} tokens/s\n",
+                                 i + 1, line.bench.repetitions, prefill.back(), decode.back()))
+                     .c_str());
+  }
+  measured.prefill_per_s = median(prefill);
+  measured.decode_per_s = median(decode);
+  return measured;
+}
+
+JsonObject to_json(const CommandLine& line, const Measured& measured) {
+  const auto part = [](int tokens, double per_s) {
+    return JsonObject{{"tokens", tokens}, {"tokens_per_s", per_s}};
+  };
+  return {
+      {"model", line.bench.model},
+      {"engine", line.bench.null_backend ? "null" : line.node.inference_engine},
+      {"threads", line.node.threads > 0 ? line.node.threads
+                                        : static_cast<int>(std::thread::hardware_concurrency())},
+      {"batch", measured.last.sequences},
+      {"repetitions", line.bench.repetitions},
+      {"prefill", part(measured.last.prompt_tokens, measured.prefill_per_s)},
+      {"decode", part(measured.last.output_tokens, measured.decode_per_s)}};
+}
+
+}  // namespace
+
+int run_bench(const CommandLine& line) {
+  const Result<Measured> measured = measure(line);
+  if (!measured.ok()) return fail(measured.error());
+  const BenchResult& last = measured->last;
+  if (last.prompt_tokens < line.bench.prompt_tokens ||
+      last.output_tokens < line.bench.generate_tokens)
+    std::fprintf(stderr, "exo: clamped to the model's context: prompt %d, generated %d tokens\n",
+                 last.prompt_tokens, last.output_tokens);
+  if (line.json) {
+    print_json(to_json(line, *measured));
+    return 0;
+  }
+  const auto row = [&](const char* test, int tokens, double per_s) {
+    return Row{line.bench.model, fmt::format("{}{}", test, tokens), std::to_string(last.sequences),
+               fmt::format("{:.2f}", per_s)};
+  };
+  std::fputs(format_table({"MODEL", "TEST", "BATCH", "TOKENS/S"},
+                          {row("pp", last.prompt_tokens, measured->prefill_per_s),
+                           row("tg", last.output_tokens, measured->decode_per_s)})
+                 .c_str(),
+             stdout);
+  return 0;
+}
+
+}  // namespace exo

@@ -1,0 +1,114 @@
+// Paged attention of the cpu backend: tasks are (rows of one sequence, KV head).
+#include <algorithm>
+#include <cstring>
+
+#include "backend/cpu/cpu_ops.h"
+#include "backend/op_shapes.h"
+
+namespace exo::cpu {
+namespace {
+
+constexpr int kVectors = 32;  // queries of a task, so that a KV tile is widened once for many
+
+struct Task {
+  const AttentionSpan* span;
+  int row_begin;  // in the span
+  int row_end;
+  int kv_head;
+};
+
+std::vector<Task> make_tasks(std::span<const AttentionSpan> spans, const AttentionParams& params) {
+  const int group = params.heads / params.kv_heads;
+  const int rows = std::max(1, kVectors / group);
+  std::vector<Task> tasks;
+  for (const AttentionSpan& span : spans)
+    for (int begin = 0; begin < span.row_count; begin += rows)
+      for (int head = 0; head < params.kv_heads; ++head)
+        tasks.push_back({&span, begin, std::min(begin + rows, span.row_count), head});
+  return tasks;
+}
+
+// Bytes of one KV head in one block.
+int64_t tile_bytes(const Tensor& kv) {
+  return kv.shape[2] * kv.shape[3] * static_cast<int64_t>(traits(kv.dtype).block_bytes);
+}
+
+AttendArgs common_args(const Tensor& q, const KvLayer& layer, const AttentionParams& params,
+                       const Tensor& out) {
+  AttendArgs args;
+  args.q_stride = q.width();
+  args.out_stride = out.width();
+  args.k_block_stride = tile_bytes(layer.k) * params.kv_heads;
+  args.v_block_stride = tile_bytes(layer.v) * params.kv_heads;
+  args.block_size = layer.block_size;
+  args.group = params.heads / params.kv_heads;
+  args.k_dim = params.k_dim;
+  args.v_dim = params.v_dim;
+  args.window = params.window;
+  args.half = layer.k.dtype == DType::f16;
+  args.scale = params.scale;
+  args.soft_cap = params.soft_cap;
+  return args;
+}
+
+}  // namespace
+
+void CpuOps::write_rows(const Tensor& kv, const Tensor& rows, const AttentionSpan& span,
+                        int64_t row) {
+  const int64_t position = span.first_position + row, block_size = kv.shape[2], dim = kv.shape[3];
+  const int64_t block = span.blocks[static_cast<size_t>(position / block_size)];
+  const float* from = floats(rows) + (span.row_begin + row) * rows.width();
+  for (int64_t head = 0; head < kv.shape[1]; ++head) {
+    const int64_t at = ((block * kv.shape[1] + head) * block_size + position % block_size) * dim;
+    if (kv.dtype == DType::f16)
+      kernels_.to_f16(from + head * dim, dim, buffer_of(kv).as<uint16_t>() + at);
+    else
+      std::copy_n(from + head * dim, dim, mutable_floats(kv) + at);
+  }
+}
+
+void CpuOps::kv_write(KvLayer& layer, const Tensor& k, const Tensor& v,
+                      std::span<const AttentionSpan> spans) {
+  shapes::kv_write(layer, k, v, spans);
+  CHECK(layer.k.dtype == layer.v.dtype &&
+            (layer.k.dtype == DType::f16 || layer.k.dtype == DType::f32),
+        "KV is f16 or f32");
+  for (const AttentionSpan& span : spans) {
+    threads_.parallel_for(span.row_count, 16, [&](int64_t begin, int64_t end, int) {
+      for (int64_t row = begin; row < end; ++row) {
+        write_rows(layer.k, k, span, row);
+        write_rows(layer.v, v, span, row);
+      }
+    });
+  }
+}
+
+Tensor CpuOps::attention(const Tensor& q, const KvLayer& layer,
+                         std::span<const AttentionSpan> spans, const AttentionParams& params) {
+  Tensor out = make(shapes::attention(q, layer, spans, params));
+  const AttendArgs common = common_args(q, layer, params, out);
+  const std::vector<Task> tasks = make_tasks(spans, params);
+  const int64_t vectors = std::max(kVectors, common.group);
+  const int64_t bytes = attend_scratch_bytes(vectors, layer.block_size, params.k_dim, params.v_dim);
+  reserve_scratch(bytes);
+  const auto count = static_cast<int64_t>(tasks.size());
+  threads_.parallel_for(count, 1, [&](int64_t begin, int64_t, int worker) {
+    const Task& task = tasks[static_cast<size_t>(begin)];
+    const int64_t row = task.span->row_begin + task.row_begin;
+    const int64_t head = static_cast<int64_t>(task.kv_head) * common.group;
+    AttendArgs args = common;
+    args.q = floats(q) + row * q.width() + head * params.k_dim;
+    args.out = mutable_floats(out) + row * out.width() + head * params.v_dim;
+    args.k = buffer_of(layer.k).data() + task.kv_head * tile_bytes(layer.k);
+    args.v = buffer_of(layer.v).data() + task.kv_head * tile_bytes(layer.v);
+    args.blocks = task.span->blocks.data();
+    args.sinks = params.sinks ? floats(*params.sinks) + head : nullptr;
+    args.rows = task.row_end - task.row_begin;
+    args.first_position = task.span->first_position + task.row_begin;
+    args.scratch = scratch(worker, bytes);
+    kernels_.attend(args);
+  });
+  return out;
+}
+
+}  // namespace exo::cpu

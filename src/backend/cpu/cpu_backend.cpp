@@ -1,0 +1,103 @@
+// The cpu backend: weights as they are stored (in place where the file is mapped) or quantised at
+// upload, f32 activations, KV in f16.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "backend/cpu/cpu_ops.h"
+#include "backend/cpu/isa.h"
+#include "backend/op_shapes.h"
+#include "tensor/quantize.h"
+
+namespace exo {
+namespace cpu {
+namespace {
+
+class CpuBackend : public Backend {
+ public:
+  CpuBackend(const Kernels& kernels, const BackendOptions& options)
+      : exact_(options.exact), ops_(kernels, options.exact, options.threads, memory_) {}
+
+  std::string_view name() const override { return "cpu"; }
+  Ops& ops() override { return ops_; }
+  void sync() override {}
+  DType kv_dtype() const override { return exact_ ? DType::f32 : DType::f16; }
+  uint64_t memory_used_bytes() const override { return memory_->used_bytes(); }
+
+  Result<Tensor> upload_weight(const HostTensor& weight, WeightFormat format) override {
+    TRY(shapes::check_weight(weight));
+    const DType dtype = shapes::weight_dtype(weight, format);
+    const size_t alignment = dtype == DType::f32 ? alignof(float) : alignof(uint16_t);
+    const bool aligned = reinterpret_cast<uintptr_t>(weight.bytes.data()) % alignment == 0;
+    if (dtype == weight.dtype && aligned)
+      return Tensor{dtype, weight.shape, CpuBuffer::mapped(memory_, weight.bytes, weight.owner)};
+    Tensor tensor = TRY(allocate(dtype, weight.shape));
+    if (dtype == weight.dtype)
+      std::memcpy(buffer_of(tensor).mutable_data(), weight.bytes.data(), weight.bytes.size());
+    else
+      convert(weight, tensor);
+    return tensor;
+  }
+
+  Result<Tensor> upload(std::span<const float> values, Shape shape) override {
+    CHECK(static_cast<int64_t>(values.size()) == HostTensor{.shape = shape}.elements(),
+          "upload: shape and values disagree");
+    auto buffer = CpuBuffer::pooled(memory_, values.size_bytes());
+    if (buffer == nullptr) return no_memory(values.size_bytes());
+    std::copy(values.begin(), values.end(), buffer->as<float>());
+    return Tensor{DType::f32, std::move(shape), std::move(buffer)};
+  }
+
+  Result<Tensor> allocate(DType dtype, Shape shape) override {
+    const size_t bytes = row_bytes(dtype, HostTensor{.shape = shape}.elements());
+    auto buffer = CpuBuffer::zeroed(memory_, bytes);
+    if (buffer == nullptr) return no_memory(bytes);
+    return Tensor{dtype, std::move(shape), std::move(buffer)};
+  }
+
+  void download(const Tensor& tensor, std::span<float> out) override {
+    CHECK(tensor.dtype == DType::f32 &&
+              static_cast<int64_t>(out.size()) == HostTensor{.shape = tensor.shape}.elements(),
+          "download: f32, and sizes agree");
+    std::copy_n(floats(tensor), out.size(), out.begin());
+  }
+
+ private:
+  static Error no_memory(size_t bytes) {
+    return resource_exhausted(fmt::format("no memory for {} MB", bytes >> 20));
+  }
+
+  void convert(const HostTensor& weight, Tensor& tensor) {
+    const int64_t width = weight.shape.back(), rows = weight.elements() / width;
+    const size_t from = row_bytes(weight.dtype, width), to = row_bytes(tensor.dtype, width);
+    std::byte* out = buffer_of(tensor).mutable_data();
+    const int64_t chunk = std::max<int64_t>(1, 65536 / width);
+    ops_.threads().parallel_for(rows, chunk, [&](int64_t begin, int64_t end, int) {
+      std::vector<float> row(static_cast<size_t>(width));
+      for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+        to_f32(weight.dtype, weight.bytes.data() + i * from, row);
+        from_f32(tensor.dtype, row, out + i * to);
+      }
+    });
+  }
+
+  const bool exact_;
+  std::shared_ptr<MemoryPool> memory_ = std::make_shared<MemoryPool>();
+  CpuOps ops_;
+};
+
+Result<std::unique_ptr<Backend>> make_cpu(const BackendOptions& options) {
+  const Kernels kernels = TRY(choose_kernels(options.isa));
+  return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(kernels, options));
+}
+
+}  // namespace
+}  // namespace cpu
+
+const BackendFactory& backend_cpu() {
+  static const BackendFactory factory{"cpu", true, cpu::make_cpu};
+  return factory;
+}
+
+}  // namespace exo

@@ -1,0 +1,186 @@
+// Matmul of the cpu backend: activations are brought into the form of the kernel once per input,
+// outputs are split over the threads, K never is.
+#include <algorithm>
+#include <cstring>
+
+#include "backend/cpu/cpu_ops.h"
+#include "backend/op_shapes.h"
+
+namespace exo::cpu {
+namespace {
+
+constexpr int64_t kManyRows = 6;               // from here on a row block is worth its cache
+constexpr int64_t kChunkBytes = 64 << 10;      // of weights: less is not worth a thread's visit
+constexpr int64_t kRowBlockBytes = 512 << 10;  // of activations: half of a common L2 cache
+
+int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+
+struct Split {
+  int64_t outs;  // per task
+  int64_t rows;
+};
+
+Split split_work(int64_t rows, int64_t outs, int64_t k, int64_t row_bytes, int threads) {
+  if (rows < kManyRows) {
+    const int64_t fair = outs / (4 * threads),
+                  least = kChunkBytes / std::max<int64_t>(row_bytes, 1);
+    return {round_up(std::max({fair, least, int64_t{1}}), 16), rows};
+  }
+  const int64_t block = round_up(std::max<int64_t>(kRowBlockBytes / (4 * k), 16), 16);
+  return {std::min<int64_t>(64, round_up(std::max<int64_t>(outs / (2 * threads), 1), 16)),
+          std::min(rows, block)};
+}
+
+}  // namespace
+
+CpuOps::Plan CpuOps::plan(DType dtype) const {
+  switch (dtype) {
+    case DType::f32:
+      return {Form::f32, kernels_.matmul_f32};
+    case DType::f16:
+      return {Form::f32, kernels_.matmul_f16};
+    case DType::bf16:
+      if (exact_ || kernels_.matmul_bf16_rounded == nullptr)
+        return {Form::f32, kernels_.matmul_bf16};
+      return {Form::bf16, kernels_.matmul_bf16_rounded};
+    case DType::q8_0:
+      return exact_ ? Plan{Form::f32, kernels_.matmul_q8_0_exact}
+                    : Plan{Form::int8, kernels_.matmul_q8_0};
+    case DType::q4_0:
+      return exact_ ? Plan{Form::f32, kernels_.matmul_q4_0_exact}
+                    : Plan{Form::int8, kernels_.matmul_q4_0};
+    default:
+      CHECK(false, traits(dtype).name);
+  }
+}
+
+void CpuOps::compute_form(Form form, int64_t row, const float* x) {
+  const int64_t k = activations_.k, blocks = k / 32;
+  if (form == Form::bf16) {
+    kernels_.round_bf16(x, k, activations_.bf16->as<uint16_t>() + row * k);
+  } else {
+    kernels_.quantize(x, k, activations_.quants->as<int8_t>() + row * k,
+                      activations_.scales->as<float>() + row * blocks,
+                      activations_.sums->as<int32_t>() + row * blocks);
+  }
+}
+
+void CpuOps::prepare(const MatmulCall& call, Form form) {
+  Activations& a = activations_;
+  const auto norm = call.norm ? call.norm->buffer : nullptr;
+  if (a.x != call.x.buffer || a.norm != norm || a.eps != call.eps || a.k != call.x.width() ||
+      a.rows != call.x.rows()) {
+    a = Activations{.x = call.x.buffer, .norm = norm, .eps = call.eps};
+    a.rows = call.x.rows();
+    a.k = call.x.width();
+  }
+  const auto count = static_cast<size_t>(a.rows * a.k);
+  if (form == Form::f32) {
+    if (a.f32) return;
+    if (!norm) {
+      a.f32 = std::static_pointer_cast<CpuBuffer>(call.x.buffer);
+      return;
+    }
+    a.f32 = buffer(count * sizeof(float));
+  } else if (form == Form::bf16) {
+    if (a.bf16) return;
+    a.bf16 = buffer(count * sizeof(uint16_t));
+  } else {
+    if (a.quants) return;
+    a.quants = buffer(count);
+    a.scales = buffer(count / 32 * sizeof(float));
+    a.sums = buffer(count / 32 * sizeof(int32_t));
+  }
+  reserve_scratch(a.k * static_cast<int64_t>(sizeof(float)));
+  const int64_t chunk = std::max<int64_t>(1, 8192 / a.k);
+  threads_.parallel_for(a.rows, chunk, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t row = begin; row < end; ++row) {
+      const float* x = floats(call.x) + row * a.k;
+      if (norm) {
+        float* normed = form == Form::f32 ? a.f32->as<float>() + row * a.k
+                                          : reinterpret_cast<float*>(scratch(worker, 0));
+        kernels_.rms_norm(x, floats(*call.norm), a.k, a.eps, normed);
+        x = normed;
+      }
+      if (form != Form::f32) compute_form(form, row, x);
+    }
+  });
+}
+
+MatmulArgs CpuOps::matmul_args(const MatmulCall& call, Form form, Tensor& out) {
+  MatmulArgs args;
+  args.x_stride = args.k = call.x.width();
+  if (form == Form::f32) {
+    args.x = reinterpret_cast<const float*>(activations_.f32->data());
+  } else if (form == Form::bf16) {
+    args.x_bf16 = activations_.bf16->as<uint16_t>();
+  } else {
+    args.x_q = activations_.quants->as<int8_t>();
+    args.x_scales = activations_.scales->as<float>();
+    args.x_sums = activations_.sums->as<int32_t>();
+  }
+  args.w = buffer_of(call.w).data();
+  args.w_stride = static_cast<int64_t>(row_bytes(call.w.dtype, args.k));
+  args.out = mutable_floats(out);
+  args.out_stride = out.width();
+  return args;
+}
+
+void CpuOps::finish(const MatmulCall& call, const Rect& rect, Tensor& out) {
+  if (call.bias == nullptr && call.residual == nullptr) return;
+  for (int64_t row = rect.row_begin; row < rect.row_end; ++row) {
+    float* to = mutable_floats(out) + row * out.width();
+    if (call.bias) {
+      const float* bias = floats(*call.bias);
+      for (int64_t o = rect.out_begin; o < rect.out_end; ++o) to[o] += bias[o];
+    }
+    if (call.residual) {
+      const float* residual = floats(*call.residual) + row * out.width();
+      for (int64_t o = rect.out_begin; o < rect.out_end; ++o) to[o] += residual[o];
+    }
+  }
+}
+
+Tensor CpuOps::run(const MatmulCall& call) {
+  Tensor out = make(shapes::matmul(call.x, call.w, call.bias));
+  const int64_t rows = out.rows(), outs = out.width();
+  if (rows == 0) return out;
+  const Plan plan = this->plan(call.w.dtype);
+  prepare(call, plan.form);
+  const MatmulArgs args = matmul_args(call, plan.form, out);
+  const Split split = split_work(rows, outs, args.k, args.w_stride, threads_.size());
+  const int64_t row_tasks = (rows + split.rows - 1) / split.rows;
+  const int64_t out_tasks = (outs + split.outs - 1) / split.outs;
+  const int64_t scratch_bytes = matmul_scratch_bytes(args.k);
+  reserve_scratch(scratch_bytes);
+  // Tasks that share weights follow each other.
+  threads_.parallel_for(row_tasks * out_tasks, 1, [&](int64_t begin, int64_t end, int worker) {
+    MatmulArgs mine = args;
+    mine.scratch = scratch(worker, scratch_bytes);
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t row = task % row_tasks * split.rows, o = task / row_tasks * split.outs;
+      const Rect rect{row, std::min(row + split.rows, rows), o, std::min(o + split.outs, outs)};
+      plan.kernel(mine, rect);
+      finish(call, rect, out);
+    }
+  });
+  return out;
+}
+
+Tensor CpuOps::matmul(const Tensor& x, const Tensor& w, const Tensor* bias) {
+  return run({.x = x, .w = w, .bias = bias});
+}
+
+Tensor CpuOps::norm_matmul(const Tensor& x, const Tensor& norm, float eps, const Tensor& w,
+                           const Tensor* bias) {
+  if (norm.width() != x.width()) return matmul(rms_norm(x, norm, eps), w, bias);
+  return run({.x = x, .w = w, .norm = &norm, .eps = eps, .bias = bias});
+}
+
+Tensor CpuOps::matmul_add(const Tensor& x, const Tensor& y, const Tensor& w, const Tensor* bias) {
+  Tensor shape_of_sum{DType::f32, shapes::matmul(y, w, bias), nullptr};
+  shapes::same(x, shape_of_sum);
+  return run({.x = y, .w = w, .bias = bias, .residual = &x});
+}
+
+}  // namespace exo::cpu

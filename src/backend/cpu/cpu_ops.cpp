@@ -1,0 +1,213 @@
+#include "backend/cpu/cpu_ops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "backend/op_shapes.h"
+#include "tensor/quantize.h"
+
+namespace exo::cpu {
+namespace {
+
+constexpr int64_t kChunk = 16384;  // elements a thread takes at a time
+
+int64_t row_chunk(int64_t width) {
+  return std::max<int64_t>(1, kChunk / std::max<int64_t>(width, 1));
+}
+
+}  // namespace
+
+CpuOps::CpuOps(const Kernels& kernels, bool exact, int threads, std::shared_ptr<MemoryPool> memory)
+    : kernels_(kernels),
+      exact_(exact),
+      memory_(std::move(memory)),
+      threads_(threads),
+      scratch_(static_cast<size_t>(threads_.size())) {}
+
+std::shared_ptr<CpuBuffer> CpuOps::buffer(size_t size_bytes) {
+  auto taken = CpuBuffer::pooled(memory_, size_bytes);
+  CHECK(taken != nullptr, "out of memory for activations");
+  return taken;
+}
+
+Tensor CpuOps::make(Shape shape) {
+  const auto count = static_cast<size_t>(HostTensor{.shape = shape}.elements());
+  return {DType::f32, std::move(shape), buffer(count * sizeof(float))};
+}
+
+void CpuOps::reserve_scratch(int64_t size_bytes) {
+  for (auto& one : scratch_)
+    if (!one || one->size_bytes() < static_cast<size_t>(size_bytes))
+      one = buffer(static_cast<size_t>(size_bytes));
+}
+
+std::byte* CpuOps::scratch(int worker, int64_t size_bytes) {
+  CpuBuffer& mine = *scratch_[static_cast<size_t>(worker)];
+  CHECK(mine.size_bytes() >= static_cast<size_t>(size_bytes), "scratch not reserved");
+  return mine.mutable_data();
+}
+
+template <class Body>
+Tensor CpuOps::elementwise(const Tensor& x, Body&& body) {
+  Tensor out = make(x.shape);
+  const int64_t count = HostTensor{.shape = x.shape}.elements();
+  threads_.parallel_for(count, kChunk, [&](int64_t begin, int64_t end, int) {
+    body(begin, end, mutable_floats(out));
+  });
+  return out;
+}
+
+Tensor CpuOps::embed(const Tensor& table, std::span<const TokenId> ids) {
+  Tensor out = make(shapes::embed(table, ids));
+  const int64_t width = out.width();
+  const size_t stride = row_bytes(table.dtype, width);
+  threads_.parallel_for(out.rows(), row_chunk(width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row)
+      to_f32(table.dtype,
+             buffer_of(table).data() + static_cast<size_t>(ids[static_cast<size_t>(row)]) * stride,
+             {mutable_floats(out) + row * width, static_cast<size_t>(width)});
+  });
+  return out;
+}
+
+Tensor CpuOps::rms_norm(const Tensor& x, const Tensor& weight, float eps) {
+  Tensor out = make(shapes::rms_norm(x, weight));
+  const int64_t width = weight.width();
+  const int64_t rows = HostTensor{.shape = x.shape}.elements() / width;
+  threads_.parallel_for(rows, row_chunk(width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row)
+      kernels_.rms_norm(floats(x) + row * width, floats(weight), width, eps,
+                        mutable_floats(out) + row * width);
+  });
+  return out;
+}
+
+Tensor CpuOps::add(const Tensor& x, const Tensor& y) {
+  shapes::same(x, y);
+  return elementwise(x, [&](int64_t begin, int64_t end, float* out) {
+    const float *a = floats(x), *b = floats(y);
+    for (int64_t i = begin; i < end; ++i) out[i] = a[i] + b[i];
+  });
+}
+
+Tensor CpuOps::multiply(const Tensor& x, const Tensor& y) {
+  shapes::same(x, y);
+  return elementwise(x, [&](int64_t begin, int64_t end, float* out) {
+    const float *a = floats(x), *b = floats(y);
+    for (int64_t i = begin; i < end; ++i) out[i] = a[i] * b[i];
+  });
+}
+
+Tensor CpuOps::scale(const Tensor& x, float factor) {
+  return elementwise(x, [&](int64_t begin, int64_t end, float* out) {
+    const float* a = floats(x);
+    for (int64_t i = begin; i < end; ++i) out[i] = a[i] * factor;
+  });
+}
+
+Tensor CpuOps::silu(const Tensor& x) {
+  return elementwise(x, [&](int64_t begin, int64_t end, float* out) {
+    kernels_.silu(floats(x) + begin, nullptr, end - begin, out + begin);
+  });
+}
+
+Tensor CpuOps::swiglu(const Tensor& gate, const Tensor& up) {
+  shapes::same(gate, up);
+  return elementwise(gate, [&](int64_t begin, int64_t end, float* out) {
+    kernels_.silu(floats(gate) + begin, floats(up) + begin, end - begin, out + begin);
+  });
+}
+
+void CpuOps::update_rope_table(std::span<const int32_t> positions, const RopeParams& params) {
+  if (rope_.factor == params.attention_factor && rope_.inverse_freqs == params.inverse_freqs &&
+      std::ranges::equal(rope_.positions, positions))
+    return;
+  rope_.positions.assign(positions.begin(), positions.end());
+  rope_.inverse_freqs = params.inverse_freqs;
+  rope_.factor = params.attention_factor;
+  const size_t half = params.inverse_freqs.size();
+  rope_.cos_sin.resize(positions.size() * 2 * half);
+  const auto rows = static_cast<int64_t>(positions.size());
+  threads_.parallel_for(rows, 16, [&](int64_t begin, int64_t end, int) {
+    for (auto row = static_cast<size_t>(begin); row < static_cast<size_t>(end); ++row) {
+      float* cosines = rope_.cos_sin.data() + row * 2 * half;
+      for (size_t i = 0; i < half; ++i) {
+        // The angle is a float32 product in Hugging Face's code, and so in its goldens.
+        const float angle = static_cast<float>(positions[row]) * params.inverse_freqs[i];
+        const auto wide = static_cast<double>(angle);
+        cosines[i] = static_cast<float>(std::cos(wide)) * params.attention_factor;
+        cosines[half + i] = static_cast<float>(std::sin(wide)) * params.attention_factor;
+      }
+    }
+  });
+}
+
+Tensor CpuOps::rope(const Tensor& x, std::span<const int32_t> positions, const RopeParams& params) {
+  Tensor out = make(shapes::rope(x, positions, params));
+  update_rope_table(positions, params);
+  const int64_t width = x.width(), half = params.rotary_dims / 2;
+  const int64_t step = params.interleaved ? 2 : 1, other = params.interleaved ? 1 : half;
+  threads_.parallel_for(x.rows(), row_chunk(width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      const float *in = floats(x) + row * width, *cosines = rope_.cos_sin.data() + row * 2 * half;
+      float* to = mutable_floats(out) + row * width;
+      for (int64_t base = 0; base < width; base += params.head_dim) {
+        for (int64_t i = 0; i < half; ++i) {
+          const int64_t a = base + i * step, b = a + other;
+          to[a] = in[a] * cosines[i] - in[b] * cosines[half + i];
+          to[b] = in[b] * cosines[i] + in[a] * cosines[half + i];
+        }
+        std::copy(in + base + 2 * half, in + base + params.head_dim, to + base + 2 * half);
+      }
+    }
+  });
+  return out;
+}
+
+Tensor CpuOps::gather_rows(const Tensor& x, std::span<const int32_t> rows) {
+  Tensor out = make(shapes::gather_rows(x, rows));
+  for (size_t i = 0; i < rows.size(); ++i)
+    std::copy_n(floats(x) + rows[i] * x.width(), x.width(),
+                mutable_floats(out) + static_cast<int64_t>(i) * x.width());
+  return out;
+}
+
+std::vector<TokenId> CpuOps::argmax(const Tensor& logits) {
+  std::vector<TokenId> best(static_cast<size_t>(logits.rows()));
+  threads_.parallel_for(logits.rows(), 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      const float* values = floats(logits) + row * logits.width();
+      best[static_cast<size_t>(row)] =
+          static_cast<TokenId>(std::max_element(values, values + logits.width()) - values);
+    }
+  });
+  return best;
+}
+
+Ops::TopK CpuOps::top_k(const Tensor& logits, int k) {
+  shapes::top_k(logits, k);
+  const auto count = static_cast<size_t>(k);
+  TopK best;
+  best.ids.resize(static_cast<size_t>(logits.rows()) * count);
+  best.values.resize(best.ids.size());
+  threads_.parallel_for(logits.rows(), 1, [&](int64_t begin, int64_t end, int) {
+    for (auto row = static_cast<size_t>(begin); row < static_cast<size_t>(end); ++row) {
+      const auto width = static_cast<size_t>(logits.width());
+      const float* values = floats(logits) + row * width;
+      std::vector<TokenId> order(width);
+      std::iota(order.begin(), order.end(), 0);
+      std::partial_sort(order.begin(), order.begin() + k, order.end(), [&](TokenId a, TokenId b) {
+        return values[a] > values[b] || (values[a] == values[b] && a < b);
+      });
+      for (size_t i = 0; i < count; ++i) {
+        best.ids[row * count + i] = order[i];
+        best.values[row * count + i] = values[order[i]];
+      }
+    }
+  });
+  return best;
+}
+
+}  // namespace exo::cpu

@@ -1,0 +1,102 @@
+// The ops of the cpu backend: they prepare arguments, split the work over outputs or rows, and run
+// the kernels of one instruction set level on a thread pool. Every op is done when it returns. One
+// thread at a time.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "backend/cpu/cpu_memory.h"
+#include "backend/cpu/kernels.h"
+#include "backend/ops.h"
+#include "base/thread_pool.h"
+
+namespace exo::cpu {
+
+class CpuOps : public Ops {
+ public:
+  CpuOps(const Kernels& kernels, bool exact, int threads, std::shared_ptr<MemoryPool> memory);
+
+  Tensor embed(const Tensor& table, std::span<const TokenId> ids) override;
+  Tensor matmul(const Tensor& x, const Tensor& w, const Tensor* bias) override;
+  Tensor rms_norm(const Tensor& x, const Tensor& weight, float eps) override;
+  Tensor add(const Tensor& x, const Tensor& y) override;
+  Tensor multiply(const Tensor& x, const Tensor& y) override;
+  Tensor scale(const Tensor& x, float factor) override;
+  Tensor silu(const Tensor& x) override;
+  Tensor rope(const Tensor& x, std::span<const int32_t> positions,
+              const RopeParams& params) override;
+  void kv_write(KvLayer& layer, const Tensor& k, const Tensor& v,
+                std::span<const AttentionSpan> spans) override;
+  Tensor attention(const Tensor& q, const KvLayer& layer, std::span<const AttentionSpan> spans,
+                   const AttentionParams& params) override;
+  Tensor gather_rows(const Tensor& x, std::span<const int32_t> rows) override;
+  std::vector<TokenId> argmax(const Tensor& logits) override;
+  TopK top_k(const Tensor& logits, int k) override;
+  Tensor swiglu(const Tensor& gate, const Tensor& up) override;
+  Tensor norm_matmul(const Tensor& x, const Tensor& norm, float eps, const Tensor& w,
+                     const Tensor* bias) override;
+  Tensor matmul_add(const Tensor& x, const Tensor& y, const Tensor& w, const Tensor* bias) override;
+
+  ThreadPool& threads() { return threads_; }
+
+ private:
+  enum class Form { f32, bf16, int8 };  // of a matmul's activations
+
+  // The input of a matmul in the forms asked for so far. q, k and v (and gate and up) share it:
+  // the tensors in the key are held, so an equal buffer is the same input.
+  struct Activations {
+    std::shared_ptr<Buffer> x, norm;  // the key; norm may be null
+    float eps = 0;
+    int64_t rows = 0, k = 0;
+    std::shared_ptr<CpuBuffer> f32;  // x itself without a norm
+    std::shared_ptr<CpuBuffer> bf16;
+    std::shared_ptr<CpuBuffer> quants, scales, sums;
+  };
+  struct MatmulCall {
+    const Tensor& x;
+    const Tensor& w;
+    const Tensor* norm = nullptr;
+    float eps = 0;
+    const Tensor* bias = nullptr;
+    const Tensor* residual = nullptr;
+  };
+  struct Plan {
+    Form form;
+    MatmulKernel kernel;
+  };
+
+  Tensor make(Shape shape);
+  std::shared_ptr<CpuBuffer> buffer(size_t size_bytes);
+  std::byte* scratch(int worker, int64_t size_bytes);
+  void reserve_scratch(int64_t size_bytes);
+  template <class Body>
+  Tensor elementwise(const Tensor& x, Body&& body);
+
+  Tensor run(const MatmulCall& call);
+  Plan plan(DType dtype) const;
+  void prepare(const MatmulCall& call, Form form);
+  void compute_form(Form form, int64_t row, const float* x);
+  MatmulArgs matmul_args(const MatmulCall& call, Form form, Tensor& out);
+  static void finish(const MatmulCall& call, const Rect& rect, Tensor& out);
+  void update_rope_table(std::span<const int32_t> positions, const RopeParams& params);
+  void write_rows(const Tensor& kv, const Tensor& rows, const AttentionSpan& span, int64_t row);
+
+  const Kernels kernels_;
+  const bool exact_;
+  std::shared_ptr<MemoryPool> memory_;
+  ThreadPool threads_;
+  Activations activations_;
+  std::vector<std::shared_ptr<CpuBuffer>> scratch_;  // one per thread
+
+  // cos and sin of the last call: every layer rotates q and k by the same angles.
+  struct RopeTable {
+    std::vector<int32_t> positions;
+    std::vector<float> inverse_freqs;
+    float factor = 0;
+    std::vector<float> cos_sin;  // [rows, 2, rotary_dims / 2]
+  } rope_;
+};
+
+}  // namespace exo::cpu

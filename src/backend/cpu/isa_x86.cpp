@@ -1,0 +1,42 @@
+#include <cpuid.h>
+
+#include "backend/cpu/isa.h"
+
+namespace exo::cpu {
+namespace {
+
+// __builtin_cpu_supports asks the system too whether it saves the wide registers.
+bool has_avx2() {
+  unsigned int a = 0, b = 0, c = 0, d = 0;
+  const bool f16c = __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+  return f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+bool has_vnni() { return __builtin_cpu_supports("avx512vnni"); }
+bool has_bf16() { return __builtin_cpu_supports("avx512bf16"); }
+
+}  // namespace
+
+std::vector<Kernels> isa_levels() {
+  const struct {
+    bool (*present)();
+    void (*fill)(Kernels&);
+  } steps[] = {{has_avx2, fill_avx2},
+               {has_avx512, fill_avx512},
+               {has_vnni, fill_avx512_vnni},
+               {has_bf16, fill_avx512_bf16}};
+  Kernels kernels;
+  fill_scalar(kernels);
+  std::vector<Kernels> levels{kernels};
+  for (const auto& step : steps) {
+    if (!step.present()) break;
+    step.fill(kernels);
+    levels.push_back(kernels);
+  }
+  return levels;
+}
+
+}  // namespace exo::cpu

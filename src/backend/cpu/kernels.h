@@ -1,0 +1,100 @@
+// The inner loops of the cpu backend as a table of plain functions, one table per instruction set
+// level. Each level is a translation unit of its own, compiled with its own flags; it starts from
+// the table of the level below and replaces what it does better. Kernels touch raw memory only (no
+// std:: code, which the linker could share with files compiled for older machines), cannot fail,
+// and may run on any thread.
+//
+// Every kernel gives a row (and an output) the same bits whatever rectangle it is computed in:
+//   float formats: 16 lanes over k, element k in lane k % 16, one fused multiply-add each, lanes
+//   summed as a tree (i, i+8), (i, i+4), (i, i+2), (i, i+1);
+//   int8 formats: the exact integer sum of each block of 32, then one multiply-add per block, in
+//   order.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace exo::cpu {
+
+struct Rect {
+  int64_t row_begin, row_end;  // of x and out
+  int64_t out_begin, out_end;  // rows of w
+};
+
+// x [rows, k] in the form the kernel takes, w [outs, k] as stored.
+struct MatmulArgs {
+  const float* x = nullptr;          // float kernels
+  const uint16_t* x_bf16 = nullptr;  // matmul_bf16_rounded: stride x_stride
+  const int8_t* x_q = nullptr;       // int8 kernels: [rows, k]
+  const float* x_scales = nullptr;   // [rows, k / 32]
+  const int32_t* x_sums = nullptr;   // [rows, k / 32]: sum of the block's x_q
+  int64_t x_stride = 0;              // elements between rows of x
+  const std::byte* w = nullptr;      // row o at w + o * w_stride
+  int64_t w_stride = 0;              // bytes
+  int64_t k = 0;
+  float* out = nullptr;  // (row, o) at out[row * out_stride + o]
+  int64_t out_stride = 0;
+  std::byte* scratch = nullptr;  // matmul_scratch_bytes(k), 64-byte aligned, one per thread
+};
+using MatmulKernel = void (*)(const MatmulArgs& args, const Rect& rect);
+
+inline int64_t matmul_scratch_bytes(int64_t k) { return 16 * k + 16 * (k / 32) * 4 + 64; }
+
+// Rows [row_begin, row_end) of one sequence against its past, for the heads of one KV head.
+struct AttendArgs {
+  const float* q = nullptr;  // row r, head h of the group at q + r * q_stride + h * k_dim
+  int64_t q_stride = 0;
+  float* out = nullptr;  // likewise with v_dim
+  int64_t out_stride = 0;
+  const std::byte* k = nullptr;  // block b of this KV head at k + b * k_block_stride
+  const std::byte* v = nullptr;
+  int64_t k_block_stride = 0;  // bytes
+  int64_t v_block_stride = 0;
+  const int32_t* blocks = nullptr;  // block table
+  const float* sinks = nullptr;     // [group] or null
+  int block_size = 0;
+  int group = 0;  // heads that share the KV head
+  int k_dim = 0, v_dim = 0;
+  int rows = 0;
+  int first_position = 0;  // of row 0
+  int window = 0;
+  bool half = false;  // K and V are f16, else f32
+  float scale = 1, soft_cap = 0;
+  std::byte* scratch = nullptr;  // attend_scratch_bytes(...), 64-byte aligned
+};
+
+inline int64_t attend_scratch_bytes(int64_t vectors, int64_t block_size, int64_t k_dim,
+                                    int64_t v_dim) {
+  return 4 * (block_size * (k_dim + v_dim) + vectors * (k_dim + v_dim + block_size + 2)) + 8 * 64;
+}
+
+struct Kernels {
+  const char* level = "";
+  MatmulKernel matmul_f32 = nullptr;
+  MatmulKernel matmul_f16 = nullptr;
+  MatmulKernel matmul_bf16 = nullptr;          // x in f32
+  MatmulKernel matmul_bf16_rounded = nullptr;  // x rounded to bf16; null below avx512_bf16
+  MatmulKernel matmul_q8_0 = nullptr;          // x in int8
+  MatmulKernel matmul_q4_0 = nullptr;
+  MatmulKernel matmul_q8_0_exact = nullptr;  // x in f32
+  MatmulKernel matmul_q4_0_exact = nullptr;
+  void (*quantize)(const float* x, int64_t k, int8_t* q, float* scales, int32_t* sums) = nullptr;
+  void (*round_bf16)(const float* x, int64_t count, uint16_t* out) = nullptr;  // likewise
+  void (*to_f16)(const float* x, int64_t count, uint16_t* out) = nullptr;
+  void (*rms_norm)(const float* x, const float* weight, int64_t width, float eps,
+                   float* out) = nullptr;
+  // out = silu(gate) * up, or silu(gate) when up is null.
+  void (*silu)(const float* gate, const float* up, int64_t count, float* out) = nullptr;
+  void (*attend)(const AttendArgs& args) = nullptr;
+};
+
+// Each level's file defines one of these; it replaces entries of the level below.
+void fill_scalar(Kernels& kernels);
+void fill_avx2(Kernels& kernels);
+void fill_avx512(Kernels& kernels);
+void fill_avx512_vnni(Kernels& kernels);
+void fill_avx512_bf16(Kernels& kernels);
+void fill_neon(Kernels& kernels);
+void fill_neon_dotprod(Kernels& kernels);
+
+}  // namespace exo::cpu

@@ -1,0 +1,29 @@
+// The shape of every op's output, and the CHECKs that its inputs fit: the same on every backend.
+// Pure functions.
+#pragma once
+
+#include <span>
+
+#include "backend/ops.h"
+
+namespace exo::shapes {
+
+Shape embed(const Tensor& table, std::span<const TokenId> ids);
+Shape matmul(const Tensor& x, const Tensor& w, const Tensor* bias);
+Shape rms_norm(const Tensor& x, const Tensor& weight);
+Shape same(const Tensor& x, const Tensor& y);
+Shape rope(const Tensor& x, std::span<const int32_t> positions, const RopeParams& params);
+void kv_write(const KvLayer& layer, const Tensor& k, const Tensor& v,
+              std::span<const AttentionSpan> spans);
+Shape attention(const Tensor& q, const KvLayer& layer, std::span<const AttentionSpan> spans,
+                const AttentionParams& params);
+Shape gather_rows(const Tensor& x, std::span<const int32_t> rows);
+void top_k(const Tensor& logits, int k);
+
+// A weight that can be uploaded: known format, sizes that agree with its bytes, rank 1 or more.
+Result<void> check_weight(const HostTensor& weight);
+// What `weight` becomes under `format`: matrices only, and only rows of whole blocks; weights that
+// are stored in fewer bits than asked for stay as they are.
+DType weight_dtype(const HostTensor& weight, WeightFormat format);
+
+}  // namespace exo::shapes

@@ -1,0 +1,215 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "backend/cpu/isa.h"
+#include "backend/ops_cases.h"
+
+namespace exo {
+namespace {
+
+using cases::OpCase;
+using cases::Run;
+
+std::vector<OpCase> all_cases() {
+  std::vector<OpCase> all;
+  std::mt19937 random(11);
+  const auto pick = [&](int low, int high) {
+    return low + static_cast<int>(random() % static_cast<unsigned>(high - low + 1));
+  };
+  for (const DType dtype : {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0}) {
+    const bool blocks = traits(dtype).block_size > 1;
+    for (int i = 0; i < 14; ++i) {
+      const int k = blocks ? 32 * pick(1, 9) : pick(1, 300);
+      all.push_back(cases::matmul(dtype, pick(1, i < 7 ? 5 : 70), k, pick(1, 150), i % 4 == 3));
+    }
+    all.push_back(cases::embed(dtype, 40, 96));
+  }
+  all.push_back(cases::attention("decode", {.spans = {{40, 1}, {0, 1}, {15, 1}, {16, 1}}}));
+  all.push_back(cases::attention("prefill", {.heads = 6, .kv_heads = 2, .spans = {{0, 50}}}));
+  all.push_back(cases::attention("mixed", {.heads = 3,
+                                           .kv_heads = 3,
+                                           .k_dim = 24,
+                                           .v_dim = 40,
+                                           .block_size = 8,
+                                           .spans = {{13, 20}, {99, 1}, {0, 3}}}));
+  all.push_back(cases::attention("window", {.window = 24, .spans = {{70, 9}, {0, 30}, {23, 1}}}));
+  all.push_back(cases::attention(
+      "wide_group", {.heads = 40, .kv_heads = 1, .k_dim = 80, .v_dim = 128, .spans = {{33, 3}}}));
+  all.push_back(cases::attention(
+      "cap_sinks",
+      {.block_size = 5, .window = 7, .soft_cap = 5, .sinks = true, .spans = {{3, 11}, {0, 1}}}));
+  const auto add = [&](const char* name, auto body) {
+    for (const auto& [rows, width] : {std::pair{1, 96}, {7, 33 * 6}, {300, 96}})
+      all.push_back(cases::rows(name, rows, width, body));
+  };
+  using T = const Tensor&;
+  add("rms_norm", [](Ops& ops, T x, T, T weight) { return ops.rms_norm(x, weight, 1e-5f); });
+  add("add", [](Ops& ops, T x, T y, T) { return ops.add(x, y); });
+  add("multiply", [](Ops& ops, T x, T y, T) { return ops.multiply(x, y); });
+  add("scale", [](Ops& ops, T x, T, T) { return ops.scale(x, -0.37f); });
+  add("silu", [](Ops& ops, T x, T, T) { return ops.silu(ops.scale(x, 12.0f)); });
+  add("swiglu", [](Ops& ops, T x, T y, T) { return ops.swiglu(x, y); });
+  add("gather", [](Ops& ops, T x, T, T) {
+    const int32_t rows[] = {static_cast<int32_t>(x.rows() - 1), 0};
+    return ops.gather_rows(x, rows);
+  });
+  for (const bool interleaved : {false, true}) {
+    add(interleaved ? "rope_interleaved" : "rope", [=](Ops& ops, T x, T, T) {
+      RopeParams params{.head_dim = static_cast<int>(x.width() / 3), .interleaved = interleaved};
+      params.rotary_dims = params.head_dim / 4 * 2;
+      params.attention_factor = 1.25f;
+      for (int i = 0; i < params.rotary_dims / 2; ++i)
+        params.inverse_freqs.push_back(std::pow(10000.0f, -static_cast<float>(i) / 8.0f));
+      std::vector<int32_t> positions;
+      for (int i = 0; i < x.rows(); ++i) positions.push_back(i * 37);
+      return ops.rope(x, positions, params);
+    });
+  }
+  return all;
+}
+
+std::vector<float> values_of(Backend& backend, const Tensor& tensor) {
+  std::vector<float> values(static_cast<size_t>(HostTensor{.shape = tensor.shape}.elements()));
+  backend.download(tensor, values);
+  return values;
+}
+std::vector<float> result_of(Backend& backend, const OpCase& c) {
+  return values_of(backend, c.prepare(backend)());
+}
+
+// Largest difference, relative to the RMS of what is expected.
+double error_of(const std::vector<float>& got, const std::vector<float>& expected) {
+  EXPECT_EQ(got.size(), expected.size());
+  double squares = 0, worst = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    squares += static_cast<double>(expected[i]) * expected[i];
+    const double error = std::fabs(static_cast<double>(got[i]) - expected[i]);
+    worst = std::isfinite(got[i]) ? std::max(worst, error) : INFINITY;
+  }
+  return worst / (std::sqrt(squares / static_cast<double>(got.size())) + 1e-30);
+}
+
+// Every backend that computes, at every level this machine has.
+std::vector<BackendOptions> cpu_options() {
+  std::vector<BackendOptions> all;
+  for (const cpu::Kernels& kernels : cpu::isa_levels())
+    for (const bool exact : {false, true})
+      all.push_back({.threads = exact ? 1 : 3, .exact = exact, .isa = kernels.level});
+  return all;
+}
+
+TEST(OpsConformance, EveryLevelAgreesWithReference) {
+  const auto reference = make_backend("reference", {}).value();
+  for (const OpCase& c : all_cases()) {
+    const std::vector<float> expected = result_of(*reference, c);
+    for (const BackendOptions& options : cpu_options()) {
+      const auto backend = make_backend("cpu", options).value();
+      const double limit = options.exact ? c.exact_tolerance : c.tolerance;
+      EXPECT_LE(error_of(result_of(*backend, c), expected), limit)
+          << c.name << " on " << options.isa << (options.exact ? " exact" : "");
+    }
+  }
+}
+
+TEST(OpsConformance, NullHasTheSameShapes) {
+  const auto null = make_backend("null", {}).value();
+  const auto reference = make_backend("reference", {}).value();
+  for (const OpCase& c : all_cases())
+    EXPECT_EQ(c.prepare(*null)().shape, c.prepare(*reference)().shape) << c.name;
+  EXPECT_EQ(null->memory_used_bytes(), 0u);
+}
+
+void expect_same_row(const std::vector<float>& all, size_t row, const std::vector<float>& alone,
+                     const std::string& what) {
+  ASSERT_LE((row + 1) * alone.size(), all.size());
+  EXPECT_EQ(std::memcmp(all.data() + row * alone.size(), alone.data(), alone.size() * 4), 0)
+      << what << " row " << row;
+}
+
+// Decision 6 of the design: bit for bit, whatever the company, the chunks and the threads.
+TEST(OpsConformance, ARowOfAMatmulDoesNotDependOnItsCompany) {
+  std::mt19937 random(5);
+  for (const BackendOptions& options : cpu_options()) {
+    BackendOptions other = options;
+    other.threads = options.threads == 1 ? 4 : 1;
+    const auto backend = make_backend("cpu", options).value();
+    const auto solo = make_backend("cpu", other).value();
+    for (const DType dtype : {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0}) {
+      const int64_t rows = 1 + static_cast<int64_t>(random() % 40);
+      const int64_t k = traits(dtype).block_size == 1
+                            ? 1 + static_cast<int64_t>(random() % 200)
+                            : 32 * (1 + static_cast<int64_t>(random() % 6));
+      const int64_t m = 1 + static_cast<int64_t>(random() % 200);
+      const auto run = [&](Backend& on, int64_t begin, int64_t count) {
+        std::vector<float> x = cases::random_values(static_cast<size_t>(rows * k), 9);
+        x.erase(x.begin(), x.begin() + begin * k);
+        x.resize(static_cast<size_t>(count * k));
+        const Tensor w = cases::upload_weight(on, dtype, {m, k}, 2);
+        return values_of(on, on.ops().matmul(on.upload(x, {count, k}).value(), w, nullptr));
+      };
+      const std::vector<float> all = run(*backend, 0, rows);
+      for (int64_t row = 0; row < rows; ++row)
+        expect_same_row(all, static_cast<size_t>(row), run(*solo, row, 1),
+                        options.isa + " " + std::string(traits(dtype).name));
+    }
+  }
+}
+
+TEST(OpsConformance, ARowOfAttentionDoesNotDependOnItsChunk) {
+  const cases::AttentionShape shape{
+      .heads = 8, .k_dim = 40, .v_dim = 72, .window = 29, .sinks = true, .spans = {{0, 61}}};
+  for (const BackendOptions& options : cpu_options()) {
+    const auto backend = make_backend("cpu", options).value();
+    auto in = cases::attention_inputs(*backend, shape);
+    in.params.sinks = &in.sinks;
+    const auto run = [&](int begin, int count) {
+      std::vector<int32_t> rows(static_cast<size_t>(count));
+      std::iota(rows.begin(), rows.end(), begin);
+      const AttentionSpan span{0, count, begin, in.tables[0]};
+      const Tensor q = backend->ops().gather_rows(in.q, rows);
+      return values_of(*backend, backend->ops().attention(q, in.layer, {&span, 1}, in.params));
+    };
+    const std::vector<float> all = run(0, 61);
+    for (int row = 0; row < 61; ++row)
+      expect_same_row(all, static_cast<size_t>(row), run(row, 1), options.isa);
+  }
+}
+
+TEST(OpsConformance, TopKAndArgmaxPreferTheLowestId) {
+  for (const char* name : {"reference", "cpu"}) {
+    const auto backend = make_backend(name, {}).value();
+    const std::vector<float> logits{1, 5, 3, 5, -2, 3, 0, 0, 0, 0, 0, 7};
+    const Tensor x = backend->upload(logits, {2, 6}).value();
+    EXPECT_EQ(backend->ops().argmax(x), (std::vector<TokenId>{1, 5})) << name;
+    const Ops::TopK best = backend->ops().top_k(x, 4);
+    EXPECT_EQ(best.ids, (std::vector<TokenId>{1, 3, 2, 5, 5, 0, 1, 2})) << name;
+    EXPECT_EQ(best.values, (std::vector<float>{5, 5, 3, 3, 7, 0, 0, 0})) << name;
+  }
+}
+
+TEST(OpsConformance, WeightsAreQuantisedAtUploadOrReadInPlace) {
+  const auto backend = make_backend("cpu", {}).value();
+  const auto values = std::make_shared<std::vector<float>>(cases::random_values(64 * 3, 1));
+  const HostTensor matrix{DType::f32, {3, 64}, std::as_bytes(std::span(*values)), values};
+  const Tensor packed = backend->upload_weight(matrix, WeightFormat::q4_0).value();
+  EXPECT_EQ(packed.dtype, DType::q4_0);
+  HostTensor vector = matrix;
+  vector.shape = {192};
+  EXPECT_EQ(backend->upload_weight(vector, WeightFormat::q8_0).value().dtype, DType::f32);
+  const Tensor in_place = backend->upload_weight(matrix, WeightFormat::as_stored).value();
+  EXPECT_EQ(values.use_count(), 4);  // values, two host tensors, the upload
+  HostTensor odd = matrix;
+  odd.bytes = odd.bytes.subspan(1);
+  EXPECT_EQ(backend->upload_weight(odd, WeightFormat::as_stored).error().code,
+            ErrorCode::invalid_argument);
+}
+
+TEST(OpsConformance, UnknownNamesAreErrors) {
+  EXPECT_NE(make_backend("gpu9", {}).error().message.find("cpu"), std::string::npos);
+  EXPECT_NE(make_backend("cpu", {.isa = "mmx"}).error().message.find("scalar"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace exo

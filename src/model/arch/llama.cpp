@@ -1,0 +1,350 @@
+// Llama 2 and 3.x, and the GGUF architecture "llama".
+#include "model/arch/llama.h"
+
+#include <fmt/core.h>
+
+#include <array>
+#include <cmath>
+#include <cstring>
+
+#include "model/kv_cache.h"
+#include "model/rope_scaling.h"
+#include "model/weights.h"
+
+namespace exo::llama {
+namespace {
+
+// Keys of config.json that do not change what is computed for a text.
+constexpr std::array<std::string_view, 58> kHarmless = {"architectures",
+                                                        "model_type",
+                                                        "bos_token_id",
+                                                        "eos_token_id",
+                                                        "pad_token_id",
+                                                        "unk_token_id",
+                                                        "sep_token_id",
+                                                        "cls_token_id",
+                                                        "mask_token_id",
+                                                        "decoder_start_token_id",
+                                                        "initializer_range",
+                                                        "transformers_version",
+                                                        "torch_dtype",
+                                                        "dtype",
+                                                        "use_cache",
+                                                        "attention_dropout",
+                                                        "hidden_dropout",
+                                                        "resid_pdrop",
+                                                        "pretraining_tp",
+                                                        "_name_or_path",
+                                                        "_from_model_config",
+                                                        "_attn_implementation_autoset",
+                                                        "attn_implementation",
+                                                        "max_sequence_length",
+                                                        "return_dict",
+                                                        "return_dict_in_generate",
+                                                        "output_attentions",
+                                                        "output_hidden_states",
+                                                        "output_scores",
+                                                        "torchscript",
+                                                        "use_bfloat16",
+                                                        "is_decoder",
+                                                        "is_encoder_decoder",
+                                                        "add_cross_attention",
+                                                        "cross_attention_hidden_size",
+                                                        "chunk_size_feed_forward",
+                                                        "finetuning_task",
+                                                        "id2label",
+                                                        "label2id",
+                                                        "num_labels",
+                                                        "problem_type",
+                                                        "task_specific_params",
+                                                        "tokenizer_class",
+                                                        "prefix",
+                                                        "temperature",
+                                                        "top_k",
+                                                        "top_p",
+                                                        "typical_p",
+                                                        "repetition_penalty",
+                                                        "do_sample",
+                                                        "max_length",
+                                                        "min_length",
+                                                        "num_beams",
+                                                        "unsloth_version",
+                                                        "unsloth_fixed",
+                                                        "unsloth_tokenizer",
+                                                        "license",
+                                                        "base_model"};
+
+// Keys of GGUF metadata below "llama." that do not either.
+constexpr std::array<std::string_view, 3> kHarmlessGguf = {"tensor_data_layout", "vocab_size",
+                                                           "rope.scaling.finetuned"};
+
+constexpr int kMostHeadDim = 1 << 14;
+
+Error head_dim_error(int head_dim) {
+  return invalid_argument(fmt::format("the head dimension {} is out of range", head_dim));
+}
+
+void require_value(ConfigReader& reader, std::string_view key, std::string_view found,
+                   std::string_view wanted) {
+  if (found != wanted)
+    reader.fail(unsupported(fmt::format("'{}' is '{}'; known is '{}'", key, found, wanted)));
+}
+
+void add(std::vector<WeightSpec>& specs, const WeightSpec& spec, bool present = true) {
+  if (present) specs.push_back(spec);
+}
+
+struct Names {
+  const char* hugging_face;
+  const char* gguf;
+};
+
+std::string layer_name(const Config& config, int layer, const Names& names) {
+  return config.gguf ? fmt::format("blk.{}.{}", layer, names.gguf)
+                     : fmt::format("model.layers.{}.{}", layer, names.hugging_face);
+}
+
+void declare_layer(const Config& config, int layer, std::vector<WeightSpec>& specs) {
+  const int64_t d = config.hidden_size, ff = config.intermediate_size;
+  const int64_t q = static_cast<int64_t>(config.heads) * config.head_dim;
+  const int64_t kv = static_cast<int64_t>(config.kv_heads) * config.head_dim;
+  const auto one = [&](Slot slot, Names names, Shape shape, SplitAxis split, bool present = true) {
+    add(specs,
+        {Part::layer, layer, slot, layer_name(config, layer, names), std::move(shape), split},
+        present);
+  };
+  using enum SplitAxis;
+  one(kAttentionNorm, {"input_layernorm.weight", "attn_norm.weight"}, {d}, none);
+  one(kQuery, {"self_attn.q_proj.weight", "attn_q.weight"}, {q, d}, rows);
+  one(kKey, {"self_attn.k_proj.weight", "attn_k.weight"}, {kv, d}, rows);
+  one(kValue, {"self_attn.v_proj.weight", "attn_v.weight"}, {kv, d}, rows);
+  one(kOutput, {"self_attn.o_proj.weight", "attn_output.weight"}, {d, q}, columns);
+  one(kQueryBias, {"self_attn.q_proj.bias", "attn_q.bias"}, {q}, rows, config.qkv_bias);
+  one(kKeyBias, {"self_attn.k_proj.bias", "attn_k.bias"}, {kv}, rows, config.qkv_bias);
+  one(kValueBias, {"self_attn.v_proj.bias", "attn_v.bias"}, {kv}, rows, config.qkv_bias);
+  one(kOutputBias, {"self_attn.o_proj.bias", "attn_output.bias"}, {d}, none, config.output_bias);
+  one(kMlpNorm, {"post_attention_layernorm.weight", "ffn_norm.weight"}, {d}, none);
+  one(kGate, {"mlp.gate_proj.weight", "ffn_gate.weight"}, {ff, d}, rows);
+  one(kUp, {"mlp.up_proj.weight", "ffn_up.weight"}, {ff, d}, rows);
+  one(kDown, {"mlp.down_proj.weight", "ffn_down.weight"}, {d, ff}, columns);
+  one(kGateBias, {"mlp.gate_proj.bias", "ffn_gate.bias"}, {ff}, rows, config.mlp_bias);
+  one(kUpBias, {"mlp.up_proj.bias", "ffn_up.bias"}, {ff}, rows, config.mlp_bias);
+  one(kDownBias, {"mlp.down_proj.bias", "ffn_down.bias"}, {d}, none, config.mlp_bias);
+}
+
+Result<Config> parse_config(const JsonObject& json) {
+  ConfigReader reader(json);
+  Config config = read_config(reader);
+  config.qkv_bias = config.output_bias = reader.flag("attention_bias", false);
+  config.mlp_bias = reader.flag("mlp_bias", false);
+  return finish_config(reader, std::move(config));
+}
+
+// Factors on the wave lengths that the converter worked out from llama3 scaling.
+Result<void> apply_rope_factors(const TensorFiles& tensors, std::vector<float>& inverse) {
+  if (!tensors.contains("rope_freqs.weight")) return {};
+  const HostTensor factors = TRY(tensors.find("rope_freqs.weight"));
+  if (factors.dtype != DType::f32 || factors.elements() != static_cast<int64_t>(inverse.size()))
+    return corrupt("'rope_freqs.weight' is not one float32 for each rotary pair");
+  for (size_t i = 0; i < inverse.size(); ++i) {
+    float factor = 0;
+    std::memcpy(&factor, factors.bytes.data() + i * sizeof(factor), sizeof(factor));
+    if (!(factor > 0)) return corrupt("'rope_freqs.weight' holds a value that is not positive");
+    inverse[i] /= factor;
+  }
+  return {};
+}
+
+Result<RopeFrequencies> read_gguf_rope(ConfigReader& reader, const Config& config, int dims) {
+  const double theta = reader.number("rope.freq_base", 10000);
+  if (!(theta > 1)) return invalid_argument("'rope.freq_base' is out of range");
+  const std::vector<double> inverse = rope_frequencies(theta, dims);
+  // Old files have the linear factor alone.
+  const double factor = reader.number("rope.scaling.factor", reader.number("rope.scale_linear", 1));
+  const std::string type = reader.text("rope.scaling.type", factor == 1 ? "none" : "linear");
+  YarnParams yarn;
+  yarn.factor = factor;
+  yarn.original_context =
+      reader.size("rope.scaling.original_context_length", config.context_length);
+  yarn.beta_fast = reader.number("rope.scaling.yarn_beta_fast", 32);
+  yarn.beta_slow = reader.number("rope.scaling.yarn_beta_slow", 1);
+  // llama.cpp multiplies its own mscale with attn_factor; only the plain case is the same as ours.
+  if (reader.number("rope.scaling.attn_factor", 1) != 1)
+    return unsupported("'rope.scaling.attn_factor' other than 1 is not known here");
+  if (!(factor > 0)) return invalid_argument("'rope.scaling.factor' must be positive");
+  if (type == "none") return scale_linear(inverse, 1);
+  if (type == "linear") return scale_linear(inverse, factor);
+  if (type == "yarn") return scale_yarn(inverse, theta, yarn);
+  return unsupported(fmt::format("rope scaling of type '{}' is not known here", type));
+}
+
+Result<Config> parse_gguf(const JsonObject& metadata, const TensorFiles& tensors) {
+  ConfigReader reader(metadata, "llama.");
+  Config config;
+  config.gguf = true;
+  config.layer_count = reader.size("block_count");
+  config.hidden_size = reader.size("embedding_length");
+  config.intermediate_size = reader.size("feed_forward_length");
+  config.context_length = reader.size("context_length");
+  config.heads = reader.size("attention.head_count");
+  config.kv_heads = reader.size("attention.head_count_kv", config.heads);
+  config.head_dim = reader.size("attention.key_length",
+                                std::max(1, config.hidden_size / std::max(1, config.heads)));
+  config.norm_eps = static_cast<float>(reader.number("attention.layer_norm_rms_epsilon", 1e-5));
+  config.tied_embeddings = !tensors.contains("output.weight");
+  config.qkv_bias = tensors.contains("blk.0.attn_q.bias");
+  config.output_bias = tensors.contains("blk.0.attn_output.bias");
+  config.mlp_bias = tensors.contains("blk.0.ffn_gate.bias");
+  const int value_length = reader.size("attention.value_length", config.head_dim);
+  const int rotary_dims = reader.size("rope.dimension_count", config.head_dim);
+  reader.known(kHarmlessGguf);
+  const auto experts = TRY(get_int(metadata, "llama.expert_count"));
+  if (experts.value_or(0) > 0)
+    return unsupported("mixtures of experts (llama.expert_count) are not known here");
+  reader.known(std::array<std::string_view, 2>{"expert_count", "expert_used_count"});
+  if (config.head_dim > kMostHeadDim) return head_dim_error(config.head_dim);
+  if (value_length != config.head_dim || rotary_dims > config.head_dim || rotary_dims % 2 != 0)
+    return unsupported("attention with these key, value and rotary lengths is not known here");
+  const HostTensor embedding = TRY(tensors.find("token_embd.weight"));
+  if (embedding.shape.size() != 2) return corrupt("'token_embd.weight' is not a matrix");
+  config.vocab_size = static_cast<int>(std::min<int64_t>(embedding.shape[0], 1 << 30));
+  const RopeFrequencies rope = TRY(read_gguf_rope(reader, config, rotary_dims));
+  // The converter to GGUF reorders the rows of q and k, so that rotary pairs are neighbours.
+  config.rope = {config.head_dim, rotary_dims, true, rope.attention_factor, rope.inverse};
+  TRY(apply_rope_factors(tensors, config.rope.inverse_freqs));
+  return finish_config(reader, std::move(config));
+}
+
+constexpr std::array<std::string_view, 2> kNames = {"LlamaForCausalLM", "llama"};
+constexpr std::array<std::string_view, 1> kGgufNames = {"llama"};
+
+}  // namespace
+
+Config read_config(ConfigReader& reader) {
+  Config config;
+  config.layer_count = reader.size("num_hidden_layers");
+  config.hidden_size = reader.size("hidden_size");
+  config.intermediate_size = reader.size("intermediate_size");
+  config.heads = reader.size("num_attention_heads");
+  config.kv_heads = reader.size("num_key_value_heads", config.heads);
+  config.head_dim =
+      reader.size("head_dim", std::max(1, config.hidden_size / std::max(1, config.heads)));
+  config.vocab_size = reader.size("vocab_size");
+  config.context_length = reader.size("max_position_embeddings", 2048);
+  config.norm_eps = static_cast<float>(reader.number("rms_norm_eps", 1e-6));
+  config.tied_embeddings = reader.flag("tie_word_embeddings", false);
+  const std::string activation = reader.text("hidden_act", "silu");
+  require_value(reader, "hidden_act", activation == "swish" ? "silu" : activation, "silu");
+  if (reader.number("partial_rotary_factor", 1) != 1)
+    reader.fail(unsupported("'partial_rotary_factor' other than 1 is not known here"));
+  reader.known(kHarmless);
+  if (config.head_dim > kMostHeadDim) reader.fail(head_dim_error(config.head_dim));
+  config.head_dim = std::min(config.head_dim, kMostHeadDim);
+  config.rope.head_dim = config.rope.rotary_dims = config.head_dim;
+  const auto rope = read_rope(reader, 10000, config.head_dim, config.context_length);
+  if (!rope.ok()) {
+    reader.fail(rope.error());
+  } else {
+    config.rope.inverse_freqs = rope->inverse;
+    config.rope.attention_factor = rope->attention_factor;
+  }
+  return config;
+}
+
+Result<Config> finish_config(ConfigReader& reader, Config config) {
+  TRY(reader.finish());
+  constexpr int kMostLayers = 1 << 12;
+  constexpr int kMostWidth = 1 << 20;
+  if (config.layer_count > kMostLayers || config.hidden_size > kMostWidth ||
+      config.intermediate_size > 1 << 24 || config.heads > 1 << 14)
+    return invalid_argument("the sizes of the model are out of range");
+  if (config.heads % config.kv_heads != 0)
+    return invalid_argument(fmt::format("{} attention heads cannot share {} key/value heads",
+                                        config.heads, config.kv_heads));
+  if (config.head_dim % 2 != 0) return invalid_argument("the head dimension is odd");
+  if (!(config.norm_eps >= 0 && config.norm_eps < 1))
+    return invalid_argument("the epsilon of the norms is out of range");
+  return config;
+}
+
+std::vector<WeightSpec> declare(const Config& config) {
+  std::vector<WeightSpec> specs;
+  const int64_t d = config.hidden_size;
+  const Shape table{config.vocab_size, d};
+  const std::string embedding = config.gguf ? "token_embd.weight" : "model.embed_tokens.weight";
+  const std::string output = config.gguf ? "output.weight" : "lm_head.weight";
+  add(specs, {Part::embedding, 0, kEmbedding, embedding, table, SplitAxis::none});
+  for (int layer = 0; layer < config.layer_count; ++layer) declare_layer(config, layer, specs);
+  add(specs, {Part::head,
+              0,
+              kFinalNorm,
+              config.gguf ? "output_norm.weight" : "model.norm.weight",
+              {d},
+              SplitAxis::none});
+  add(specs,
+      {Part::head, 0, kHead, config.tied_embeddings ? embedding : output, table, SplitAxis::rows});
+  return specs;
+}
+
+bool may_ignore(const Config& config, std::string_view name) {
+  return name.ends_with(".rotary_emb.inv_freq") || name == "rope_freqs.weight" ||
+         (config.tied_embeddings && name == "lm_head.weight");
+}
+
+KvSpec kv(const Config& config, int) {
+  return {config.kv_heads, config.head_dim, config.head_dim, config.window};
+}
+
+Tensor embed(const StepContext& step, std::span<const TokenId> ids) {
+  return step.ops.embed(step.weights.embedding(kEmbedding), ids);  // [n, d]
+}
+
+Tensor layer(const StepContext& step, int layer, const Tensor& x) {
+  const Config& config = step.config;
+  const Weights& w = step.weights;
+  Ops& ops = step.ops;
+  const auto weight = [&](Slot slot) -> const Tensor& { return w.layer(layer, slot); };
+  const auto bias = [&](Slot slot) { return w.layer_or_null(layer, slot); };
+
+  const Tensor normed = ops.rms_norm(x, weight(kAttentionNorm), config.norm_eps);  // [n, d]
+  const Tensor q = ops.rope(ops.matmul(normed, weight(kQuery), bias(kQueryBias)), step.positions,
+                            config.rope);  // [n, heads * head_dim]
+  const Tensor k = ops.rope(ops.matmul(normed, weight(kKey), bias(kKeyBias)), step.positions,
+                            config.rope);  // [n, kv_heads * head_dim]
+  const Tensor v = ops.matmul(normed, weight(kValue), bias(kValueBias));
+
+  AttentionParams attention;
+  attention.heads = config.heads;
+  attention.kv_heads = config.kv_heads;
+  attention.k_dim = attention.v_dim = config.head_dim;
+  attention.scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim));
+  attention.window = config.window;
+  KvLayer& cache = step.kv.layer(layer);
+  ops.kv_write(cache, k, v, step.spans);
+  const Tensor mixed = ops.attention(q, cache, step.spans, attention);  // [n, heads * head_dim]
+  const Tensor h = ops.matmul_add(x, mixed, weight(kOutput), bias(kOutputBias));  // [n, d]
+
+  const Tensor mlp_in = ops.rms_norm(h, weight(kMlpNorm), config.norm_eps);
+  const Tensor gate = ops.matmul(mlp_in, weight(kGate), bias(kGateBias));  // [n, ff]
+  const Tensor up = ops.matmul(mlp_in, weight(kUp), bias(kUpBias));        // [n, ff]
+  return ops.matmul_add(h, ops.swiglu(gate, up), weight(kDown), bias(kDownBias));
+}
+
+Tensor head(const StepContext& step, const Tensor& x) {
+  return step.ops.norm_matmul(x, step.weights.head(kFinalNorm), step.config.norm_eps,
+                              step.weights.head(kHead), nullptr);  // [m, vocab]
+}
+
+}  // namespace exo::llama
+
+namespace exo {
+
+const Architecture& arch_llama() {
+  static const Architecture architecture{
+      "llama",           llama::kNames,  llama::kGgufNames, llama::parse_config,
+      llama::parse_gguf, llama::declare, llama::may_ignore, llama::kv,
+      llama::embed,      llama::layer,   llama::head};
+  return architecture;
+}
+
+}  // namespace exo

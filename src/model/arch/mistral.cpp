@@ -1,0 +1,33 @@
+// Mistral: Llama's build with a sliding attention window. (GGUF files of Mistral models call
+// themselves "llama".)
+#include <array>
+
+#include "model/arch/llama.h"
+
+namespace exo {
+namespace {
+
+constexpr std::array<std::string_view, 2> kNames = {"MistralForCausalLM", "mistral"};
+
+Result<Config> parse_config(const JsonObject& json) {
+  ConfigReader reader(json);
+  Config config = llama::read_config(reader);
+  // Absent keys have Mistral 7B's values; null means "as many as heads" and "no window".
+  if (!reader.present("num_key_value_heads")) config.kv_heads = 8;
+  if (!reader.present("max_position_embeddings")) config.context_length = 4096 * 32;
+  config.window = reader.present("sliding_window") ? 0 : 4096;
+  if (json.contains("sliding_window") && !json.at("sliding_window").is_null())
+    config.window = reader.size("sliding_window");
+  return llama::finish_config(reader, std::move(config));
+}
+
+}  // namespace
+
+const Architecture& arch_mistral() {
+  static const Architecture architecture{
+      "mistral",         kNames,    {},           parse_config, nullptr,    llama::declare,
+      llama::may_ignore, llama::kv, llama::embed, llama::layer, llama::head};
+  return architecture;
+}
+
+}  // namespace exo

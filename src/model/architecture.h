@@ -1,0 +1,70 @@
+// Architecture: one family of networks as a table of functions. A file src/model/arch/<family>.cpp
+// defines `const Architecture& arch_<family>()`; CMake finds it by its name, nothing else is
+// touched. No family asks where it runs: the decoder calls embed on the first shard, layer for the
+// layers of this shard, head on the last.
+//
+// Immutable, thread-safe. Parsing refuses by name what it does not know: a model is run as its
+// config says, or not at all.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "core/json.h"
+#include "model/config.h"
+#include "tensor/tensor_files.h"
+
+namespace exo {
+
+class KvCache;
+class Weights;
+
+// Which shard needs a tensor.
+enum class Part { embedding, layer, head };
+// How ranks of one layer divide a tensor: none of it, its outputs (rows) or its inputs (columns).
+enum class SplitAxis { none, rows, columns };
+
+struct WeightSpec {
+  Part part = Part::layer;
+  int layer = 0;  // of Part::layer
+  int slot = 0;   // the family's own number for it
+  std::string name;
+  Shape shape;
+  SplitAxis split = SplitAxis::none;
+};
+
+// What a step has at hand. Rows of all entries lie one after another.
+struct StepContext {
+  const Config& config;
+  const Weights& weights;
+  Ops& ops;
+  KvCache& kv;
+  std::span<const int32_t> positions;  // [n]
+  std::span<const AttentionSpan> spans;
+};
+
+struct Architecture {
+  std::string_view family;                       // the file's name
+  std::span<const std::string_view> names;       // in config.json: "LlamaForCausalLM"
+  std::span<const std::string_view> gguf_names;  // general.architecture: "llama"
+
+  Result<Config> (*parse_config)(const JsonObject& config);
+  Result<Config> (*parse_gguf)(const JsonObject& metadata, const TensorFiles& tensors);
+  std::vector<WeightSpec> (*declare)(const Config& config);         // every tensor that is used
+  bool (*may_ignore)(const Config& config, std::string_view name);  // tensors known not to matter
+  KvSpec (*kv)(const Config& config, int layer);
+
+  Tensor (*embed)(const StepContext& step, std::span<const TokenId> ids);  // -> [n, hidden]
+  Tensor (*layer)(const StepContext& step, int layer, const Tensor& x);    // [n, hidden] -> same
+  Tensor (*head)(const StepContext& step, const Tensor& x);  // [m, hidden] -> [m, vocab]
+};
+
+std::span<const Architecture* const> architectures();
+// By the names config.json and GGUF use; unsupported names what is known.
+Result<const Architecture*> find_architecture(std::string_view name);
+Result<const Architecture*> find_gguf_architecture(std::string_view name);
+
+}  // namespace exo

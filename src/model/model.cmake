@@ -1,0 +1,10 @@
+# One file in arch/ is one family: its name goes into the table that architecture.cpp reads.
+file(GLOB architecture_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/model/arch/*.cpp)
+set(architecture_names "")
+foreach(source ${architecture_sources})
+  get_filename_component(architecture_name ${source} NAME_WE)
+  list(APPEND architecture_names ${architecture_name})
+endforeach()
+list(FILTER architecture_names EXCLUDE REGEX "_test$")
+exo_name_table(model architectures.inc ${architecture_names})
+target_link_libraries(model PRIVATE OpenSSL::Crypto fmt::fmt)

@@ -1,0 +1,207 @@
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <numbers>
+#include <string>
+
+#include "base/file.h"
+#include "model/model_files.h"
+#include "model/rope_scaling.h"
+
+namespace exo {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kModels = fs::path(EXO_SOURCE_DIR) / "tests/golden/models";
+
+Result<Config> parse(const std::string& text) {
+  const Json json = parse_json(text).value();
+  const JsonObject& object = json.get_object();
+  const std::string name(object.at("architectures").get_array().at(0).get_string());
+  auto architecture = find_architecture(name);
+  if (!architecture.ok()) return architecture.error();
+  return (*architecture)->parse_config(object);
+}
+
+// A Llama config with `more` members in front.
+std::string llama(const std::string& more, const std::string& name = "LlamaForCausalLM") {
+  return R"({"architectures": [")" + name + R"("], )" + more + (more.empty() ? "" : ", ") + R"(
+    "hidden_size": 64, "intermediate_size": 140, "num_hidden_layers": 3, "vocab_size": 288,
+    "num_attention_heads": 4})";
+}
+
+TEST(Config, AbsentAndNullKeysTakeTheFamilysDefaults) {
+  const Config config = parse(llama(R"("head_dim": null, "rope_scaling": null,
+    "num_key_value_heads": null, "tie_word_embeddings": null)"))
+                            .value();
+  EXPECT_EQ(config.head_dim, 16);
+  EXPECT_EQ(config.kv_heads, 4);
+  EXPECT_EQ(config.context_length, 2048);
+  EXPECT_FLOAT_EQ(config.norm_eps, 1e-6f);
+  EXPECT_FALSE(config.tied_embeddings || config.qkv_bias || config.mlp_bias);
+  EXPECT_EQ(config.window, 0);
+  EXPECT_FLOAT_EQ(config.rope.inverse_freqs[1], std::pow(10000.0, -2.0 / 16));
+
+  const std::string mistral = "MistralForCausalLM";
+  EXPECT_EQ(parse(llama(R"("num_key_value_heads": 2)", mistral))->window, 4096);
+  EXPECT_EQ(parse(llama(R"("num_key_value_heads": null, "sliding_window": null)", mistral))->window,
+            0);
+  EXPECT_EQ(parse(llama(R"("num_key_value_heads": null, "sliding_window": 24)", mistral))->window,
+            24);
+}
+
+TEST(Config, BothSpellingsOfTransformersAgree) {
+  for (const char* family : {"llama2", "llama3", "mistral"}) {
+    const auto read = [&](const char* file) {
+      return parse(read_file(kModels / family / "f32" / file, 1 << 20).value()).value();
+    };
+    const Config old = read("config.json"), current = read("config.transformers5.json");
+    EXPECT_EQ(old.rope.inverse_freqs, current.rope.inverse_freqs) << family;
+    EXPECT_EQ(old.window, current.window);
+    EXPECT_EQ(old.head_dim, current.head_dim);
+    EXPECT_EQ(old.tied_embeddings, current.tied_embeddings);
+  }
+}
+
+TEST(Config, WhatIsNotKnownIsRefusedByName) {
+  const auto message = [](const std::string& text) {
+    const auto config = parse(text);
+    return config.ok() ? std::string("accepted") : config.error().message;
+  };
+  EXPECT_NE(message(llama(R"("qk_norm": true)")).find("'qk_norm'"), std::string::npos);
+  EXPECT_NE(message(llama(R"("hidden_act": "gelu")")).find("gelu"), std::string::npos);
+  EXPECT_NE(message(llama(R"("quantization_config": {"quant_method": "gptq"})"))
+                .find("quantization_config"),
+            std::string::npos);
+  EXPECT_NE(message(llama(R"("rope_scaling": {"type": "dynamic", "factor": 2})")).find("dynamic"),
+            std::string::npos);
+  EXPECT_NE(
+      message(llama(R"("rope_scaling": {"type": "linear", "factor": 2, "x": 1})")).find("'x'"),
+      std::string::npos);
+  EXPECT_NE(message(llama("", "FooForCausalLM")).find("FooForCausalLM"), std::string::npos);
+  EXPECT_EQ(message(llama(R"("use_cache": true, "torch_dtype": "bfloat16")")), "accepted");
+}
+
+TEST(Config, SizesOutOfRangeAreErrors) {
+  for (const char* bad :
+       {R"("num_key_value_heads": 3)", R"("head_dim": 15)", R"("head_dim": -16)",
+        R"("head_dim": 99999999999)", R"("rms_norm_eps": -1)", R"("rope_theta": 0)",
+        R"("num_key_value_heads": "2")", R"("rope_scaling": {"type": "linear", "factor": 0})",
+        R"("rope_scaling": {"rope_type": "llama3", "factor": 8})"})
+    EXPECT_FALSE(parse(llama(bad)).ok()) << bad;
+}
+
+TEST(RopeScaling, FollowsThePublishedFormulas) {
+  const auto inverse = rope_frequencies(10000, 64);
+  EXPECT_FLOAT_EQ(scale_linear(inverse, 4).inverse[3], inverse[3] / 4);
+  const auto llama3 = scale_llama3(inverse, {8, 1, 4, 8192});
+  EXPECT_FLOAT_EQ(llama3.inverse[0], inverse[0]);        // short waves are kept
+  EXPECT_FLOAT_EQ(llama3.inverse[31], inverse[31] / 8);  // long ones stretched
+  const double turns = 8192 * inverse[23] / (2 * std::numbers::pi);
+  ASSERT_TRUE(turns > 1 && turns < 4);
+  const double keep = (turns - 1) / 3;
+  EXPECT_FLOAT_EQ(llama3.inverse[23], inverse[23] * ((1 - keep) / 8 + keep));
+  YarnParams params;
+  params.factor = 4;
+  params.original_context = 2048;
+  const auto yarn = scale_yarn(inverse, 10000, params);
+  EXPECT_FLOAT_EQ(yarn.inverse[0], inverse[0]);
+  EXPECT_FLOAT_EQ(yarn.inverse[31], inverse[31] / 4);
+  EXPECT_FLOAT_EQ(yarn.attention_factor, 0.1 * std::log(4.0) + 1);
+}
+
+class ModelFolder : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ =
+        fs::temp_directory_path() / ("exo_model_" + std::to_string(::getpid()) + "_" +
+                                     testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+    for (const auto& entry : fs::directory_iterator(kModels / "llama3/f32"))
+      fs::copy(entry.path(), folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+  void edit(const char* file, const std::string& from, const std::string& to) {
+    std::string text = read_file(folder_ / file, 1 << 20).value();
+    const size_t at = text.find(from);
+    ASSERT_NE(at, std::string::npos);
+    text.replace(at, from.size(), to);
+    ASSERT_TRUE(write_file(folder_ / file, text).ok());
+  }
+  std::string message() {
+    const auto model = open_model(folder_);
+    return model.ok() ? "opened" : model.error().message;
+  }
+  fs::path folder_;
+};
+
+TEST_F(ModelFolder, BecomesACard) {
+  const auto model = open_model(folder_, "tiny");
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  const ModelCard& card = model->card;
+  EXPECT_EQ(card.id, "tiny");
+  EXPECT_EQ(card.family, "llama");
+  EXPECT_EQ(card.weight_dtype, "f32");
+  EXPECT_EQ(card.layer_bytes.size(), 4u);
+  EXPECT_EQ(card.parameter_count, 178752u);
+  EXPECT_EQ(card.embedding_bytes, 288u * 64 * 4);
+  EXPECT_EQ(card.head_bytes, 288u * 64 * 4 + 64 * 4);  // tied
+  EXPECT_TRUE(card.tied_embedding);
+  EXPECT_EQ(card.total_bytes(), 178752u * 4);
+  EXPECT_EQ(card.kv_bytes_per_token_per_layer, 2u * 2 * 2 * 16);
+  EXPECT_EQ(card.eos_ids, std::vector<TokenId>{277});
+  EXPECT_EQ(card.context_length, 512);
+  const ModelCard quantised = card_in_format(*model, WeightFormat::q8_0).value();
+  EXPECT_EQ(quantised.embedding_bytes, 288u * 64 / 32 * 34);
+  EXPECT_LT(quantised.layer_bytes[0], card.layer_bytes[0]);
+  EXPECT_EQ(card.fingerprint.size(), 64u);
+  EXPECT_EQ(card.fingerprint, open_model(kModels / "llama3/f32")->card.fingerprint);
+  edit("config.json", "512", "256");
+  EXPECT_NE(card.fingerprint, open_model(folder_)->card.fingerprint);
+}
+
+TEST_F(ModelFolder, DefaultsComeFromGenerationConfig) {
+  ASSERT_TRUE(write_file(folder_ / "generation_config.json",
+                         R"({"eos_token_id": [5, 7], "temperature": 0.3, "top_k": 40})")
+                  .ok());
+  const auto model = open_model(folder_);
+  ASSERT_TRUE(model.ok());
+  EXPECT_EQ(model->card.eos_ids, (std::vector<TokenId>{5, 7}));
+  EXPECT_EQ(model->defaults.temperature, 0.3);
+  EXPECT_EQ(model->defaults.top_k, 40);
+  EXPECT_EQ(model->defaults.top_p, std::nullopt);
+}
+
+TEST_F(ModelFolder, WhatIsBrokenIsNamed) {
+  fs::remove(folder_ / "model-00002-of-00002.safetensors");
+  EXPECT_NE(message().find("model-00002-of-00002"), std::string::npos) << message();
+  fs::remove(folder_ / "config.json");
+  EXPECT_NE(message().find("config.json"), std::string::npos);
+  EXPECT_NE(open_model(folder_ / "nowhere").error().message.find("nowhere"), std::string::npos);
+}
+
+TEST_F(ModelFolder, ATruncatedFileIsAnError) {
+  fs::resize_file(folder_ / "model-00001-of-00002.safetensors", 200000);
+  EXPECT_NE(message().find("model-00001-of-00002"), std::string::npos) << message();
+}
+
+TEST_F(ModelFolder, WeightsThatDoNotFitTheConfigAreErrors) {
+  edit("config.json", "\"num_hidden_layers\": 4", "\"num_hidden_layers\": 5");
+  EXPECT_NE(message().find("model.layers.4."), std::string::npos) << message();
+  edit("config.json", "\"num_hidden_layers\": 5", "\"num_hidden_layers\": 3");
+  EXPECT_NE(message().find("model.layers.3."), std::string::npos) << message();
+  edit("config.json", "\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4");
+  edit("config.json", "\"intermediate_size\": 144", "\"intermediate_size\": 143");
+  EXPECT_NE(message().find("[144, 64]"), std::string::npos) << message();
+  edit("config.json", "\"intermediate_size\": 143", "\"intermediate_size\": 144");
+  edit("config.json", "\"attention_bias\": false", "\"attention_bias\": true");
+  EXPECT_NE(message().find("q_proj.bias"), std::string::npos) << message();
+}
+
+}  // namespace
+}  // namespace exo

@@ -1,0 +1,112 @@
+#include "model/weights.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <map>
+#include <set>
+
+namespace exo {
+namespace {
+
+bool wanted(const WeightSpec& spec, const Shard& shard) {
+  switch (spec.part) {
+    case Part::embedding:
+      return shard.first();
+    case Part::head:
+      return shard.last();
+    case Part::layer:
+      return spec.layer >= shard.layer_begin && spec.layer < shard.layer_end;
+  }
+  return false;
+}
+
+Result<HostTensor> find_checked(const WeightSpec& spec, const TensorFiles& files) {
+  if (!files.contains(spec.name))
+    return corrupt(
+        fmt::format("the tensor '{}' is missing: is a file of the model missing?", spec.name));
+  HostTensor tensor = TRY(files.find(spec.name));
+  if (tensor.shape != spec.shape)
+    return corrupt(fmt::format("the tensor '{}' has the shape [{}], but the config asks for [{}]",
+                               spec.name, fmt::join(tensor.shape, ", "),
+                               fmt::join(spec.shape, ", ")));
+  return tensor;
+}
+
+}  // namespace
+
+const Tensor& Weights::at(const std::vector<Slots>& groups, int group, int slot) {
+  CHECK(group >= 0 && group < static_cast<int>(groups.size()), "a layer of another shard");
+  static const Tensor none;
+  const Slots& slots = groups[static_cast<size_t>(group)];
+  return slot < static_cast<int>(slots.size()) ? slots[static_cast<size_t>(slot)] : none;
+}
+
+Result<void> check_weights(const Architecture& architecture, const Config& config,
+                           const TensorFiles& files) {
+  std::set<std::string, std::less<>> declared;
+  for (const WeightSpec& spec : architecture.declare(config)) {
+    TRY(find_checked(spec, files));
+    declared.insert(spec.name);
+  }
+  for (const std::string& name : files.names())
+    if (!declared.contains(name) && !architecture.may_ignore(config, name))
+      return unsupported(
+          fmt::format("the tensor '{}' is not part of a {} model as it is known here", name,
+                      architecture.family));
+  return {};
+}
+
+class WeightLoader {
+ public:
+  WeightLoader(const TensorFiles& files, Backend& backend, const WeightOptions& options)
+      : files_(files), backend_(backend), options_(options) {
+    weights_.layer_begin_ = options.shard.layer_begin;
+    weights_.layers_.resize(static_cast<size_t>(options.shard.layers()));
+  }
+
+  Result<void> add(const WeightSpec& spec) {
+    if (!wanted(spec, options_.shard)) return {};
+    // A tied head on the shard that also embeds is the same memory.
+    auto known = by_name_.find(spec.name);
+    if (known == by_name_.end()) {
+      const HostTensor host = TRY(find_checked(spec, files_));
+      auto tensor = backend_.upload_weight(host, options_.format);
+      if (!tensor.ok()) return tensor.error().in(spec.name);
+      known = by_name_.emplace(spec.name, std::move(tensor).value()).first;
+    }
+    auto& group = spec.part == Part::layer
+                      ? weights_.layers_[static_cast<size_t>(spec.layer - weights_.layer_begin_)]
+                      : weights_.ends_[spec.part == Part::embedding ? 0 : 1];
+    if (static_cast<int>(group.size()) <= spec.slot)
+      group.resize(static_cast<size_t>(spec.slot) + 1);
+    group[static_cast<size_t>(spec.slot)] = known->second;
+    return {};
+  }
+  Weights take() { return std::move(weights_); }
+
+ private:
+  const TensorFiles& files_;
+  Backend& backend_;
+  const WeightOptions& options_;
+  Weights weights_;
+  std::map<std::string, Tensor> by_name_;
+};
+
+Result<Weights> load_weights(const Architecture& architecture, const Config& config,
+                             const TensorFiles& files, Backend& backend,
+                             const WeightOptions& options) {
+  const Shard& shard = options.shard;
+  if (shard.layer_begin < 0 || shard.layer_begin >= shard.layer_end ||
+      shard.layer_end > config.layer_count || shard.layer_count != config.layer_count)
+    return invalid_argument(fmt::format("the shard {}:{} of {} layers does not fit a model of {}",
+                                        shard.layer_begin, shard.layer_end, shard.layer_count,
+                                        config.layer_count));
+  if (shard.rank != 0 || shard.world != 1)
+    return unsupported("slices of layers (tensor parallelism) cannot be loaded");
+  WeightLoader loader(files, backend, options);
+  for (const WeightSpec& spec : architecture.declare(config)) TRY(loader.add(spec));
+  return loader.take();
+}
+
+}  // namespace exo

@@ -1,0 +1,265 @@
+#include "orchestration/local_node.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "orchestration/prompt.h"
+
+namespace exo {
+namespace {
+
+constexpr int64_t kForeignSeenUs = 15'000'000;
+constexpr size_t kMaxForeign = 256;
+
+bool same_model(const ModelCard& a, const ModelCard& b) {
+  return a.fingerprint == b.fingerprint && a.id == b.id;
+}
+
+}  // namespace
+
+LocalNode::LocalNode(NodeOptions options) : options_(std::move(options)) {
+  CoreDriver::Options driver;
+  driver.world = options_.world;
+  driver.transport = options_.transport.get();
+  driver.make_engine = options_.make_engine;
+  driver.runner = options_.runner;
+  driver.measure_device = options_.measure_device;
+  driver.revocations = options_.revocations;
+  driver_ = std::make_shared<CoreDriver>(std::move(driver));
+}
+
+Result<std::unique_ptr<LocalNode>> LocalNode::start(NodeOptions options) {
+  CHECK(options.transport && options.models && options.make_engine, "a node needs its parts");
+  TRY(make_partitioning_strategy(options.core.partitioning, options.node_id));  // the user's words
+  std::unique_ptr<LocalNode> node(new LocalNode(std::move(options)));
+  if (auto begun = node->begin(); !begun.ok()) return begun.error();
+  return node;
+}
+
+Result<void> LocalNode::begin() {
+  if (auto started = options_.transport->start(*driver_); !started.ok()) return started;
+  started_wall_ms_ = options_.world->wall_time_ms();
+  CoreOptions core = options_.core;
+  core.self.id = options_.node_id;
+  core.self.incarnation = static_cast<uint64_t>(started_wall_ms_);
+  core.self.name = options_.name;
+  core.self.software = "exo " + options_.version;
+  core.self.api_port = options_.api_port;
+  core.self.device = options_.device;
+  if (options_.addresses) core.self.addresses = options_.addresses(node_port());
+  core.seed = options_.world->random_u64();
+  driver_->start(std::move(core));
+  if (options_.make_discovery) discovery_ = options_.make_discovery(node_port());
+  if (!discovery_) return {};
+  DiscoveryHandler handler;
+  handler.on_peer = [this](const PeerSighting& sighting) { on_peer(sighting); };
+  handler.on_foreign = [this](const ForeignSighting& sighting) { on_foreign(sighting); };
+  handler.on_problem = [](const std::string& problem) { log::warn("discovery: {}", problem); };
+  return discovery_->start(std::move(handler));
+}
+
+LocalNode::~LocalNode() { stop(); }
+
+void LocalNode::stop() {
+  if (stopped_.exchange(true)) return;
+  if (discovery_) discovery_->stop();
+  driver_->say_goodbye();
+  driver_->stop();
+  options_.transport->stop();  // lets the goodbye leave
+}
+
+void LocalNode::on_peer(const PeerSighting& sighting) {
+  if (sighting.leaving || sighting.id == options_.node_id) return;
+  options_.transport->connect(sighting.id, sighting.address);
+}
+
+void LocalNode::on_foreign(const ForeignSighting& sighting) {
+  const int64_t now_us = options_.world->now_us();
+  const std::lock_guard lock(foreign_mutex_);
+  std::erase_if(foreign_,
+                [&](const auto& entry) { return now_us - entry.second.seen_us > kForeignSeenUs; });
+  const std::string key = sighting.host + " " + sighting.name;
+  if (foreign_.size() >= kMaxForeign && !foreign_.contains(key)) return;
+  foreign_[key] = {{sighting.cluster_id, sighting.name, sighting.host}, now_us};
+}
+
+void LocalNode::connect(const NodeId& peer, const PeerAddress& address) {
+  options_.transport->connect(peer, address);
+}
+
+bool LocalNode::wait_until(const std::function<bool(const CoreView&)>& enough, int timeout_ms) {
+  return driver_->wait_until(enough, timeout_ms);
+}
+
+bool LocalNode::wait_for_peers(size_t count, int timeout_ms) {
+  const auto enough = [count](const CoreView& view) {
+    const auto here = [](const PeerView& peer) {
+      return peer.linked && peer.state == PeerState::alive;
+    };
+    return static_cast<size_t>(std::count_if(view.peers.begin(), view.peers.end(), here)) >= count;
+  };
+  return driver_->wait_until(enough, timeout_ms);
+}
+
+Result<std::unique_ptr<TokenStream>> LocalNode::load_model(const std::string& model) {
+  return driver_->load(TRY(find_model(model)));
+}
+
+Result<void> LocalNode::unload_model(const std::string& model) {
+  driver_->handle(UnloadModel{TRY(find_model(model)).id});
+  return {};
+}
+
+Result<ModelCard> LocalNode::add_model(const std::string& path) {
+  return options_.models->find(path);
+}
+
+Result<void> LocalNode::revoke(const std::string& node) {
+  if (!options_.revocations) return unsupported("this node cannot revoke others");
+  std::vector<NodeId> found;
+  for (const PeerView& peer : driver_->view().peers)
+    if (peer.info.id.value == node || peer.info.name == node ||
+        (node.size() >= 8 && peer.info.id.value.starts_with(node)))
+      found.push_back(peer.info.id);
+  if (found.empty()) return not_found("no other node here is called " + node + "; see exo nodes");
+  if (found.size() > 1)
+    return invalid_argument("several nodes match " + node + "; give the id that exo nodes shows");
+  TRY(options_.revocations->revoke(found.front()));
+  driver_->tell_revocations();
+  options_.transport->disconnect(found.front());
+  return {};
+}
+
+Result<ModelCard> LocalNode::find_model(const std::string& model) const {
+  if (!model.empty()) return options_.models->find(model);
+  if (!options_.default_model.empty()) return options_.models->find(options_.default_model);
+  for (const PlacementInfo& known : driver_->view().placements)
+    if (known.state == PlacementState::ready)
+      if (auto card = options_.models->find(known.placement.card.id); card.ok()) return card;
+  if (auto demo = options_.models->find("demo"); demo.ok()) return demo;
+  const std::vector<ModelCard> cards = options_.models->list();
+  if (!cards.empty()) return cards.front();
+  return not_found("there is no model on this machine; name one, or give the folder of one");
+}
+
+std::vector<ModelStatus> LocalNode::models() const {
+  const CoreView view = driver_->view();
+  std::vector<ModelStatus> models;
+  for (ModelCard& card : options_.models->list()) {
+    const auto is_loaded = [&](const PlacementInfo& known) {
+      return known.state == PlacementState::ready && same_model(known.placement.card, card);
+    };
+    ModelStatus status;
+    status.loaded = std::any_of(view.placements.begin(), view.placements.end(), is_loaded);
+    status.source = card.path;
+    status.card = std::move(card);
+    models.push_back(std::move(status));
+  }
+  return models;
+}
+
+Result<std::shared_ptr<const Tokenizer>> LocalNode::tokenizer(const std::string& model) const {
+  return options_.models->tokenizer(TRY(find_model(model)));
+}
+
+SamplingParams LocalNode::sampling_defaults(const std::string& model) const {
+  SamplingParams params;
+  const auto card = find_model(model);
+  if (!card.ok()) return params;
+  const GenerationDefaults defaults = options_.models->generation_defaults(*card);
+  params.temperature = defaults.temperature.value_or(params.temperature);
+  params.top_p = defaults.top_p.value_or(params.top_p);
+  params.min_p = defaults.min_p.value_or(params.min_p);
+  params.top_k = defaults.top_k.value_or(params.top_k);
+  params.repetition_penalty = defaults.repetition_penalty.value_or(params.repetition_penalty);
+  return params;
+}
+
+Result<std::string> LocalNode::render(const GenerationRequest& request,
+                                      const ModelCard& card) const {
+  const auto with = TRY(options_.models->chat_template(card, !request.tools.empty()));
+  return render_chat(request, *with, options_.system_prompt, options_.world->wall_time_ms());
+}
+
+Result<std::string> LocalNode::render_prompt(const GenerationRequest& request) const {
+  if (request.prompt) return *request.prompt;
+  return render(request, TRY(find_model(request.model)));
+}
+
+Result<std::vector<TokenId>> LocalNode::prompt_ids(const GenerationRequest& request,
+                                                   const ModelCard& card,
+                                                   const Tokenizer& tokenizer) const {
+  std::vector<TokenId> ids;
+  if (request.prompt_ids) {
+    ids = *request.prompt_ids;
+    for (const TokenId id : ids)
+      if (id < 0 || id >= card.vocab_size)
+        return invalid_argument(
+            fmt::format("token id {} is not one of {}'s {}", id, card.id, card.vocab_size));
+  } else if (request.prompt) {
+    ids = tokenizer.encode_with_special(*request.prompt);
+  } else {
+    ids = tokenizer.encode(TRY(render(request, card)));  // the template brings its special tokens
+  }
+  if (ids.empty()) return invalid_argument("the prompt is empty");
+  return ids;
+}
+
+int LocalNode::context_length(const ModelCard& card) const {
+  int length = card.context_length;
+  const int asked = options_.core.partition.context_length;
+  if (asked > 0) length = std::min(length, asked);
+  for (const PlacementInfo& known : driver_->view().placements)
+    if (known.state == PlacementState::ready && same_model(known.placement.card, card))
+      length = std::min(length, known.placement.context_length);
+  return length;
+}
+
+Result<StartedGeneration> LocalNode::generate(GenerationRequest request) {
+  StartedGeneration started;
+  started.card = TRY(find_model(request.model));
+  started.tokenizer = TRY(options_.models->tokenizer(started.card));
+  std::vector<TokenId> ids = TRY(prompt_ids(request, started.card, *started.tokenizer));
+  const int context = context_length(started.card);
+  if (ids.size() >= static_cast<size_t>(context))
+    return context_exceeded(context, static_cast<int>(ids.size()));
+  started.prompt_tokens = static_cast<int>(ids.size());
+  started.sampling = std::move(request.sampling);
+  started.sampling.max_tokens = output_room(
+      started.sampling.max_tokens, options_.max_generate_tokens, context, started.prompt_tokens);
+  if (started.sampling.stop_ids.empty()) started.sampling.stop_ids = started.card.eos_ids;
+  if (!request.seed_given) started.sampling.seed = options_.world->random_u64();
+  started.stream = driver_->open(started.card, std::move(ids), started.sampling);
+  return started;
+}
+
+NodeStatus LocalNode::status() const {
+  NodeStatus status;
+  status.core = driver_->view();
+  status.cluster_id = options_.cluster_id;
+  status.version = options_.version;
+  status.engine = options_.engine;
+  status.api_port = options_.api_port;
+  status.api_urls = options_.api_urls;
+  status.node_port = node_port();
+  status.started_wall_ms = started_wall_ms_;
+  const CoreDriver::Counters counters = driver_->counters();
+  status.tokens_generated = counters.tokens;
+  status.prompt_tokens_processed = counters.prompt_tokens;
+  status.requests_started = counters.requests_started;
+  status.requests_failed = counters.requests_failed;
+  const int64_t now_us = options_.world->now_us();
+  const std::lock_guard lock(foreign_mutex_);
+  for (const auto& [key, foreign] : foreign_)
+    if (now_us - foreign.seen_us <= kForeignSeenUs) status.foreign.push_back(foreign.node);
+  return status;
+}
+
+Result<std::string> LocalNode::create_invite() {
+  if (options_.create_invite) return options_.create_invite();
+  return unsupported("this node cannot invite others");
+}
+
+}  // namespace exo

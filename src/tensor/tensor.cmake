@@ -1,0 +1,1 @@
+target_link_libraries(tensor PRIVATE OpenSSL::Crypto fmt::fmt)

@@ -1,0 +1,110 @@
+#include "golden_files.h"
+
+#include <fmt/core.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "base/file.h"
+#include "core/json.h"
+#include "tensor/tensor_files.h"
+
+namespace exo::golden {
+namespace {
+
+namespace fs = std::filesystem;
+
+template <class T>
+std::vector<T> values_of(const HostTensor& tensor) {
+  std::vector<T> values(tensor.bytes.size() / sizeof(T));
+  std::memcpy(values.data(), tensor.bytes.data(), values.size() * sizeof(T));
+  return values;
+}
+
+std::vector<Prompt> read_safetensors(const fs::path& file) {
+  const auto tensors = open_safetensors_file(file).value();
+  std::vector<Prompt> prompts;
+  constexpr std::string_view kSuffix = ".input_ids";
+  for (const std::string& name : tensors->names()) {
+    if (!name.ends_with(kSuffix)) continue;
+    Prompt prompt;
+    prompt.name = name.substr(0, name.size() - kSuffix.size());
+    prompt.ids = values_of<TokenId>(tensors->find(name).value());
+    prompt.greedy = values_of<TokenId>(tensors->find(prompt.name + ".greedy_ids").value());
+    if (tensors->contains(prompt.name + ".logits"))
+      prompt.logits = values_of<float>(tensors->find(prompt.name + ".logits").value());
+    prompts.push_back(std::move(prompt));
+  }
+  return prompts;
+}
+
+// Float32, little endian, C order: what the demo model's golden script writes.
+std::vector<float> read_npy(const fs::path& file) {
+  const std::string bytes = read_file(file, 64 << 20).value();
+  CHECK(bytes.size() > 10 && bytes.starts_with("\x93NUMPY\x01"), "not a .npy file");
+  const size_t begin = 10 + static_cast<uint8_t>(bytes[8]) + 256 * static_cast<uint8_t>(bytes[9]);
+  CHECK(bytes.substr(0, begin).find("'<f4'") != std::string::npos, "not float32");
+  std::vector<float> values((bytes.size() - begin) / sizeof(float));
+  std::memcpy(values.data(), bytes.data() + begin, values.size() * sizeof(float));
+  return values;
+}
+
+std::vector<TokenId> ids_of(const JsonObject& object, std::string_view key) {
+  std::vector<TokenId> ids;
+  for (const Json& id : *get_array(object, key).value())
+    ids.push_back(static_cast<TokenId>(id.get_int64()));
+  return ids;
+}
+
+std::vector<Prompt> read_folder(const fs::path& folder) {
+  const Json json = parse_json(read_file(folder / "prompts.json", 16 << 20).value()).value();
+  std::vector<Prompt> prompts;
+  for (const Json& item : json.get_array()) {
+    const JsonObject& object = item.get_object();
+    const std::string file = get_string(object, "logits").value().value();
+    prompts.push_back(
+        {file, ids_of(object, "ids"), read_npy(folder / file), ids_of(object, "greedy")});
+  }
+  return prompts;
+}
+
+void add(std::vector<Case>& cases, Case which) {
+  if (!fs::exists(which.model) || !fs::exists(which.file)) return;
+  for (const Case& known : cases)
+    if (known.name == which.name) return;
+  cases.push_back(std::move(which));
+}
+
+}  // namespace
+
+std::vector<Case> find_cases() {
+  const fs::path tree = EXO_SOURCE_DIR;
+  std::vector<fs::path> roots = {tree / "tests/golden"};
+  const char* fixtures = std::getenv("EXO_FIXTURES");
+  if (fixtures != nullptr) roots.push_back(fixtures);
+  std::vector<Case> cases;
+  for (const fs::path& root : roots) {
+    for (const char* family : {"llama2", "llama3", "mistral"})
+      for (const std::string dtype : {"f32", "bf16"})
+        add(cases, {fmt::format("{}/{}", family, dtype), root / "models" / family / dtype,
+                    root / "models" / family / ("golden_" + dtype + ".safetensors")});
+    for (const std::string family : {"llama2", "llama3"})
+      add(cases, {family + "-bf16.gguf", root / "gguf" / (family + "-bf16.gguf"),
+                  root / "models" / family / "golden_bf16.safetensors"});
+    for (const std::string type : {"F16", "Q8_0", "Q4_0"})
+      add(cases, {"llamaq-" + type + ".gguf", root / "gguf" / ("llamaq-" + type + ".gguf"),
+                  root / "gguf" / ("llamaq-" + type + ".golden.safetensors")});
+  }
+  add(cases, {"demo", tree / "models/demo", tree / "models/demo/golden"});
+  if (fixtures != nullptr)
+    add(cases, {"demo", fs::path(fixtures) / "../demo-model/model",
+                fs::path(fixtures) / "../demo-model/golden"});
+  return cases;
+}
+
+std::vector<Prompt> read_prompts(const Case& which) {
+  return which.file.extension() == ".safetensors" ? read_safetensors(which.file)
+                                                  : read_folder(which.file);
+}
+
+}  // namespace exo::golden

@@ -1,0 +1,192 @@
+// Every model with goldens, on every backend for users: exact logits within 5e-4 and the same
+// greedy ids; the fast path close by; any split into shards the same bit for bit.
+#include <fmt/core.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "golden_files.h"
+#include "inference/generate_local.h"
+#include "inference/sampler.h"
+
+namespace exo {
+namespace {
+
+using golden::Case;
+using golden::Prompt;
+
+constexpr float kTolerance = 5e-4f;
+
+bool has_backend(std::string_view name) {
+  const auto factories = backend_factories();
+  return std::any_of(factories.begin(), factories.end(), [&](const BackendFactory* factory) {
+    return factory->for_users && factory->name == name;
+  });
+}
+
+LocalRing load(const ModelFiles& model, const std::string& backend, bool exact,
+               std::vector<std::pair<int, int>> shards = {}) {
+  LocalRingOptions options;
+  options.backend = backend;
+  options.backend_options.exact = exact;
+  options.backend_options.threads = 2;
+  options.shards = std::move(shards);
+  options.chunk_rows = 64;
+  auto ring = LocalRing::load(model, options);
+  CHECK(ring.ok(), ring.ok() ? "" : ring.error().message);
+  return std::move(ring).value();
+}
+
+// `parts` shards of nearly equal size.
+std::vector<std::pair<int, int>> split(int layers, int parts) {
+  std::vector<std::pair<int, int>> shards;
+  for (int i = 0; i < parts; ++i) shards.push_back({layers * i / parts, layers * (i + 1) / parts});
+  return shards;
+}
+
+// The last of moderate length: plain loops on a real model take their time.
+const Prompt& moderate(const std::vector<Prompt>& prompts) {
+  const Prompt* found = &prompts.front();
+  for (const Prompt& prompt : prompts)
+    if (prompt.ids.size() <= 48) found = &prompt;
+  return *found;
+}
+
+class Golden : public testing::TestWithParam<std::tuple<Case, std::string>> {
+ protected:
+  void SetUp() override {
+    if (!has_backend(backend())) GTEST_SKIP() << "this build has no backend " << backend();
+    auto opened = open_model(which().model);
+    // Files called Q4_0 have an embedding in Q6_K.
+    if (!opened.ok() && opened.error().message.find("stored as Q6_K") != std::string::npos)
+      GTEST_SKIP() << opened.error().message;
+    ASSERT_TRUE(opened.ok()) << opened.error().message;
+    model_ = std::move(opened).value();
+    prompts_ = golden::read_prompts(which());
+    ASSERT_FALSE(prompts_.empty());
+  }
+  const Case& which() const { return std::get<0>(GetParam()); }
+  const std::string& backend() const { return std::get<1>(GetParam()); }
+
+  ModelFiles model_;
+  std::vector<Prompt> prompts_;
+};
+
+TEST_P(Golden, ExactLogitsAndGreedyIds) {
+  LocalRing ring = load(model_, backend(), true);
+  float worst = 0;
+  for (const Prompt& prompt : prompts_) {
+    const auto logits = ring.logits(prompt.ids);
+    ASSERT_TRUE(logits.ok()) << logits.error().message;
+    ASSERT_EQ(logits->size(), prompt.ids.size() * static_cast<size_t>(ring.vocab_size()));
+    ASSERT_TRUE(prompt.logits.empty() || prompt.logits.size() == logits->size());
+    for (size_t i = 0; i < prompt.logits.size(); ++i)
+      worst = std::max(worst, std::abs((*logits)[i] - prompt.logits[i]));
+    const auto greedy = ring.greedy(prompt.ids, static_cast<int>(prompt.greedy.size()));
+    ASSERT_TRUE(greedy.ok()) << greedy.error().message;
+    EXPECT_EQ(*greedy, prompt.greedy) << prompt.name;
+  }
+  fmt::print("{} on {}: largest difference {:.2e}\n", which().name, backend(), worst);
+  EXPECT_LE(worst, kTolerance);
+}
+
+TEST_P(Golden, EverySplitIsTheWholeBitForBit) {
+  const int layers = model_.config.layer_count;
+  for (const bool exact : {true, false}) {
+    LocalRing whole = load(model_, backend(), exact);
+    for (const int parts : {2, 3, layers}) {
+      if (parts > layers || (parts == layers && layers > 4)) continue;
+      LocalRing ring = load(model_, backend(), exact, split(layers, parts));
+      const Prompt& prompt = moderate(prompts_);
+      const auto expected = whole.logits(prompt.ids), found = ring.logits(prompt.ids);
+      ASSERT_TRUE(expected.ok() && found.ok());
+      ASSERT_EQ(expected->size(), found->size());
+      EXPECT_EQ(std::memcmp(expected->data(), found->data(), found->size() * sizeof(float)), 0);
+      EXPECT_EQ(*whole.greedy(prompt.ids, 8), *ring.greedy(prompt.ids, 8));
+    }
+  }
+}
+
+// The same rows, computed one by one: what is prefilled after a node's death was decoded before it.
+TEST_P(Golden, ChunksDoNotChangeARow) {
+  const Prompt& prompt = moderate(prompts_);
+  for (const bool exact : {true, false}) {
+    LocalRingOptions options;
+    options.backend = backend();
+    options.backend_options.exact = exact;
+    options.backend_options.threads = 2;
+    options.chunk_rows = 1;
+    auto single = LocalRing::load(model_, options);
+    options.chunk_rows = 7;
+    options.backend_options.threads = 1;
+    auto seven = LocalRing::load(model_, options);
+    LocalRing whole = load(model_, backend(), exact);
+    ASSERT_TRUE(single.ok() && seven.ok());
+    const auto expected = whole.logits(prompt.ids);
+    for (LocalRing* ring : {&*single, &*seven}) {
+      const auto found = ring->logits(prompt.ids);
+      ASSERT_TRUE(expected.ok() && found.ok());
+      EXPECT_EQ(std::memcmp(expected->data(), found->data(), found->size() * sizeof(float)), 0);
+    }
+  }
+}
+
+double kl_divergence(std::span<const float> expected, std::span<const float> found) {
+  double sum = 0;
+  for (size_t id = 0; id < expected.size(); ++id) {
+    const auto p = token_logprobs(expected, static_cast<TokenId>(id), 0).logprob;
+    const auto q = token_logprobs(found, static_cast<TokenId>(id), 0).logprob;
+    sum += std::exp(p) * (p - q);
+  }
+  return sum;
+}
+
+TEST_P(Golden, TheFastPathIsClose) {
+  LocalRing ring = load(model_, backend(), false);
+  const size_t width = static_cast<size_t>(ring.vocab_size());
+  int rows = 0, agree = 0, measured = 0;
+  double divergence = 0;
+  for (const Prompt& prompt : prompts_) {
+    const auto logits = ring.logits(prompt.ids);
+    ASSERT_TRUE(logits.ok()) << logits.error().message;
+    for (size_t at = 0; at < prompt.logits.size(); at += width, ++rows) {
+      const std::span<const float> expected(prompt.logits.data() + at, width);
+      const std::span<const float> found(logits->data() + at, width);
+      agree += greedy_token(expected) == greedy_token(found) ? 1 : 0;
+      if (rows % 16 != 0) continue;
+      divergence += kl_divergence(expected, found);
+      ++measured;
+    }
+  }
+  fmt::print("{} on {}: argmax agreement {:.3f}, mean KL {:.2e}\n", which().name, backend(),
+             static_cast<double>(agree) / rows, divergence / std::max(1, measured));
+  EXPECT_GT(agree, 0.9 * rows);
+}
+
+TEST(GoldenModels, CoverEveryFamily) {
+  for (const Architecture* architecture : architectures()) {
+    bool found = false;
+    for (const Case& which : golden::find_cases()) {
+      const auto model = open_model(which.model);
+      found = found || (model.ok() && model->architecture == architecture);
+    }
+    EXPECT_TRUE(found) << "there is no golden model of " << architecture->family;
+  }
+}
+
+std::string case_name(const testing::TestParamInfo<std::tuple<Case, std::string>>& info) {
+  std::string name = std::get<0>(info.param).name + "_" + std::get<1>(info.param);
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return std::isalnum(c) == 0; }, '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Golden,
+                         testing::Combine(testing::ValuesIn(golden::find_cases()),
+                                          testing::Values("reference", "cpu")),
+                         case_name);
+
+}  // namespace
+}  // namespace exo
