@@ -12,6 +12,7 @@
 #include "api/cluster_json.h"
 #include "api/http_server.h"
 #include "api/metrics.h"
+#include "api/node_actions.h"
 #include "api/openai.h"
 #include "api/openai_reply.h"
 #include "api/web_assets.h"
@@ -81,7 +82,6 @@ struct ApiServer::State {
   void answer_model(const Exchange& exchange) const;
   void answer_topology(const Exchange& exchange) const;
   void answer_events(const Exchange& exchange);
-  void answer_invite(const Exchange& exchange);
   void watch_topology(const Exchange& exchange, uint64_t seen, int quiet_ms);
   std::string topology_event(uint64_t version);
 
@@ -111,10 +111,15 @@ void ApiServer::State::add_routes() {
       {"/completions", "POST", false,
        [openai](const Exchange& e) { answer_openai(openai, OpenAiEndpoint::completions, e); }},
       {"/models", "GET", false, [this](const Exchange& e) { answer_models(e); }},
+      {"/models/add", "POST", false, [this](const Exchange& e) { answer_add_model(node, e); }},
+      {"/models/load", "POST", false, [this](const Exchange& e) { answer_load_model(node, e); }},
+      {"/models/unload", "POST", false,
+       [this](const Exchange& e) { answer_unload_model(node, e); }},
       {kModelsPrefix, "GET", false, [this](const Exchange& e) { answer_model(e); }},
       {"/topology", "GET", false, [this](const Exchange& e) { answer_topology(e); }},
       {"/cluster/events", "GET", false, [this](const Exchange& e) { answer_events(e); }},
-      {"/cluster/invite", "POST", false, [this](const Exchange& e) { answer_invite(e); }},
+      {"/cluster/invite", "POST", false, [this](const Exchange& e) { answer_invite(node, e); }},
+      {"/cluster/revoke", "POST", false, [this](const Exchange& e) { answer_revoke(node, e); }},
       {"/metrics", "GET", false,
        [this](const Exchange& e) {
          e->respond(HttpResponse{200,
@@ -226,8 +231,12 @@ void ApiServer::State::answer_file(const Exchange& exchange) {
 void ApiServer::State::answer_models(const Exchange& exchange) const {
   JsonArray data;
   const int64_t created = node.status().started_wall_ms / 1000;
-  for (const ModelStatus& model : node.models())
-    data.push_back(model_json(model, created, exchange->request().remote_loopback));
+  const auto standard = node.find_model("");
+  for (const ModelStatus& model : node.models()) {
+    JsonObject entry = model_json(model, created, exchange->request().remote_loopback);
+    entry["default"] = standard.ok() && standard->id == model.card.id;
+    data.push_back(std::move(entry));
+  }
   exchange->respond(json_response({{"object", "list"}, {"data", std::move(data)}}));
 }
 
@@ -290,16 +299,6 @@ void ApiServer::State::watch_topology(const Exchange& exchange, uint64_t seen, i
       quiet = 0;
     }
     watch_topology(watched, quiet == 0 ? version : seen, quiet);
-  });
-}
-
-void ApiServer::State::answer_invite(const Exchange& exchange) {
-  if (!exchange->request().remote_loopback)
-    return refuse(exchange, 403, "invitations are made on the device itself: run 'exo invite'");
-  exchange->run_on_worker([this, exchange] {
-    const auto code = node.create_invite();
-    exchange->respond(code.ok() ? json_response(JsonObject{{{"code", *code}}})
-                                : error_response(to_api_error(code.error())));
   });
 }
 

@@ -95,17 +95,6 @@ std::string random_id(World& world, std::string_view prefix) {
                      static_cast<uint32_t>(world.random_u64()));
 }
 
-// What the model's generation_config.json proposes, over the API's own defaults.
-SamplingParams merge(const GenerationDefaults& model) {
-  SamplingParams out;
-  out.temperature = model.temperature.value_or(out.temperature);
-  out.top_k = model.top_k.value_or(out.top_k);
-  out.top_p = model.top_p.value_or(out.top_p);
-  out.min_p = model.min_p.value_or(out.min_p);
-  out.repetition_penalty = model.repetition_penalty.value_or(out.repetition_penalty);
-  return out;
-}
-
 Result<void> Answer::check_ids(const ModelCard& card) const {
   const auto known = [&](TokenId id) { return card.vocab_size == 0 || id < card.vocab_size; };
   for (const auto& [id, bias] : request_.generation.sampling.logit_bias)
@@ -126,7 +115,7 @@ Result<void> Answer::start_choices() {
   OpenAiParseOptions options;
   options.allow_paths = http.remote_loopback && !http.header("origin");
   options.sampling_defaults = [this](const std::string& model) {
-    return merge(context_.node.generation_defaults(model));
+    return context_.node.sampling_defaults(model);
   };
   request_ = TRY(parse_openai_request(endpoint_, exchange_->take_body(), options));
   const ModelCard card = TRY(context_.node.find_model(request_.generation.model));

@@ -295,6 +295,19 @@ TEST_F(ApiServerTest, TellsAboutTheCluster) {
   EXPECT_NE(events.read_until("\n\n\r\n").find("event: topology\ndata: {"), std::string::npos);
 }
 
+TEST_F(ApiServerTest, DoesWhatAPersonAsksFor) {
+  const Json added = json_of(ask(post("/v1/models/add", R"({"path":"/models/fake"})")));
+  EXPECT_EQ(added.at("id"), "fake");
+  EXPECT_EQ(json_of(ask(post("/v1/models/load", R"({"model":"fake"})"))).at("loaded"), true);
+  EXPECT_EQ(json_of(ask(post("/v1/models/unload", R"({"model":"fake"})"))).at("loaded"), false);
+  EXPECT_EQ(json_of(ask(post("/v1/cluster/revoke", R"({"node":"B"})"))).at("revoked"), true);
+  for (const char* path :
+       {"/v1/models/add", "/v1/models/load", "/v1/models/unload", "/v1/cluster/revoke"}) {
+    EXPECT_EQ(status_of(ask(post(path, "[]"))), 400) << path;
+    EXPECT_EQ(status_of(ask(post(path, R"({"path":"/x","model":"x","node":"x"})"))), 404) << path;
+  }
+}
+
 TEST_F(ApiServerTest, CountsWhatItDid) {
   ask(chat("[say:abc]"));
   const std::string text = body_of(ask(get("/metrics")));

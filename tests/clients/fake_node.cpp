@@ -124,7 +124,8 @@ class FakeStream final : public TokenStream {
     event.position = position_++;
     const size_t at = static_cast<size_t>(made_++);
     const bool at_end = at >= text_.size() && !forever_;
-    const TokenId id = at_end ? kEos : static_cast<unsigned char>(text_[at % text_.size()]);
+    const TokenId id =
+        at_end ? kEos : static_cast<unsigned char>(text_[at % std::max<size_t>(text_.size(), 1)]);
     event.ids = {id};
     if (sampling_.top_logprobs >= 0) {
       TokenLogprobs logprobs{-0.5f, {}};
@@ -272,6 +273,28 @@ Result<ModelCard> FakeNode::find_model(const std::string& model) const {
   for (const ModelStatus& known : models())
     if (model.empty() || known.card.id == model) return known.card;
   return not_found(fmt::format("the model '{}' does not exist here", model));
+}
+
+Result<ModelCard> FakeNode::add_model(const std::string& path) {
+  if (path != "/models/fake") return not_found(fmt::format("{} is not a checkpoint", path));
+  return find_model("fake");
+}
+
+Result<std::unique_ptr<TokenStream>> FakeNode::load_model(const std::string& model) {
+  GenerationRequest request;
+  request.model = model;
+  request.prompt = "[notice][say:]";
+  return std::move(TRY(generate(std::move(request))).stream);
+}
+
+Result<void> FakeNode::unload_model(const std::string& model) {
+  TRY(find_model(model));
+  return {};
+}
+
+Result<void> FakeNode::revoke(const std::string& node) {
+  if (node != "B") return not_found(fmt::format("there is no node {}", node));
+  return {};
 }
 
 Result<std::shared_ptr<const Tokenizer>> FakeNode::tokenizer(const std::string& model) const {
