@@ -35,9 +35,8 @@ std::optional<HostPort> split_host(std::string_view text) {
 }
 
 bool listed(std::string_view name, const std::vector<std::string>& names) {
-  return std::any_of(names.begin(), names.end(), [&](const std::string& entry) {
-    return equals_ignoring_case(name, entry);
-  });
+  return std::any_of(names.begin(), names.end(),
+                     [&](const std::string& entry) { return equals_ignoring_case(name, entry); });
 }
 
 bool same_secret(std::string_view given, std::string_view wanted) {

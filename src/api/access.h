@@ -1,5 +1,6 @@
 // Who may talk to the API: pure checks of Host, Origin, Content-Type and key, made on every route.
-// They keep web pages of other sites out (DNS rebinding, cross-site requests), whatever the network.
+// They keep web pages of other sites out (DNS rebinding, cross-site requests), whatever the
+// network.
 #pragma once
 
 #include <optional>
@@ -12,9 +13,9 @@
 namespace exo {
 
 struct AccessOptions {
-  std::vector<std::string> hosts;    // further names this server may be called by
-  std::vector<std::string> origins;  // further origins whose pages may call it
-  std::string host_name;             // of this machine
+  std::vector<std::string> hosts;     // further names this server may be called by
+  std::vector<std::string> origins;   // further origins whose pages may call it
+  std::string host_name;              // of this machine
   std::vector<std::string> api_keys;  // empty = no key is asked for
 };
 

@@ -16,12 +16,13 @@ TEST(Access, Hosts) {
   AccessOptions options;
   options.host_name = "Desk.lan";
   options.hosts = {"exo.example.org"};
-  for (const char* host :
-       {"localhost", "localhost:52415", "LOCALHOST.", "127.0.0.1:1", "127.8.9.1", "[::1]:80",
-        "a.localhost", "192.168.1.5:52415", "desk", "desk.lan:1", "laptop.local", "exo.example.org"})
+  for (const char* host : {"localhost", "localhost:52415", "LOCALHOST.", "127.0.0.1:1", "127.8.9.1",
+                           "[::1]:80", "a.localhost", "192.168.1.5:52415", "desk", "desk.lan:1",
+                           "laptop.local", "exo.example.org"})
     EXPECT_TRUE(host_allowed(request({{"host", host}}), options)) << host;
-  for (const char* host : {"evil.com", "", ":80", "192.168.1.6", "127.0.0.1.evil.com", "localhost.evil.com",
-                           "[::1", "[::1]x", "localhost:8x", "desk.evil", "local"})
+  for (const char* host :
+       {"evil.com", "", ":80", "192.168.1.6", "127.0.0.1.evil.com", "localhost.evil.com", "[::1",
+        "[::1]x", "localhost:8x", "desk.evil", "local"})
     EXPECT_FALSE(host_allowed(request({{"host", host}}), options)) << host;
   EXPECT_FALSE(host_allowed(request({}), options));
 }
@@ -33,8 +34,9 @@ TEST(Access, Origins) {
     return judge_origin(request({{"host", host}, {"origin", origin}}), options);
   };
   EXPECT_EQ(judge_origin(request({{"host", "localhost"}}), options), OriginVerdict::absent);
-  for (const char* origin : {"http://localhost:52415", "https://localhost:52415",
-                             "http://127.0.0.1:52415", "http://[::1]:52415", "https://ui.example.org"})
+  for (const char* origin :
+       {"http://localhost:52415", "https://localhost:52415", "http://127.0.0.1:52415",
+        "http://[::1]:52415", "https://ui.example.org"})
     EXPECT_EQ(judge(origin), OriginVerdict::allowed) << origin;
   for (const char* origin : {"null", "http://evil.com", "http://localhost:3000", "http://localhost",
                              "file://localhost:52415", "http://laptop.local:52415", ""})
@@ -57,7 +59,8 @@ TEST(Access, Keys) {
   EXPECT_TRUE(key_accepted(request({{"authorization", "Bearer secret"}}), options));
   EXPECT_TRUE(key_accepted(request({{"authorization", "bearer other"}}), options));
   EXPECT_TRUE(key_accepted(request({{"x-api-key", "secret"}}), options));
-  for (const char* value : {"Bearer secre", "Bearer secrets", "secret", "Bearer ", "Basic secret", ""})
+  for (const char* value :
+       {"Bearer secre", "Bearer secrets", "secret", "Bearer ", "Basic secret", ""})
     EXPECT_FALSE(key_accepted(request({{"authorization", value}}), options)) << value;
   EXPECT_FALSE(key_accepted(request({}), options));
 }

@@ -38,7 +38,8 @@ ApiError to_api_error(const Error& error, std::string_view prompt_param) {
       out.code = "model_not_found";
       return out;
     }
-    case ErrorCode::already_exists: return error_of_status(400, error.message);
+    case ErrorCode::already_exists:
+      return error_of_status(400, error.message);
     case ErrorCode::resource_exhausted: {
       if (error.message.find("maximum context length") != std::string::npos) {
         ApiError out = error_of_status(400, error.message);
@@ -50,12 +51,16 @@ ApiError to_api_error(const Error& error, std::string_view prompt_param) {
       out.code = "rate_limit_exceeded";
       return out;
     }
-    case ErrorCode::permission_denied: return error_of_status(403, error.message);
+    case ErrorCode::permission_denied:
+      return error_of_status(403, error.message);
     case ErrorCode::unavailable:
-    case ErrorCode::cancelled: return error_of_status(503, error.message);
-    case ErrorCode::deadline_exceeded: return error_of_status(504, error.message);
+    case ErrorCode::cancelled:
+      return error_of_status(503, error.message);
+    case ErrorCode::deadline_exceeded:
+      return error_of_status(504, error.message);
     case ErrorCode::corrupt:
-    case ErrorCode::internal: break;
+    case ErrorCode::internal:
+      break;
   }
   return error_of_status(500, error.message);
 }

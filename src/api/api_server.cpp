@@ -12,6 +12,7 @@
 #include "api/cluster_json.h"
 #include "api/http_server.h"
 #include "api/metrics.h"
+#include "api/node_actions.h"
 #include "api/openai.h"
 #include "api/openai_reply.h"
 #include "api/web_assets.h"
@@ -56,8 +57,7 @@ std::string request_id(const HttpRequest& request) {
 }  // namespace
 
 struct ApiServer::State {
-  State(Node& the_node, ApiOptions the_options)
-      : node(the_node), options(std::move(the_options)) {
+  State(Node& the_node, ApiOptions the_options) : node(the_node), options(std::move(the_options)) {
     access = AccessOptions{options.allowed_hosts, options.allowed_origins, this_host_name(),
                            options.api_keys};
     add_routes();
@@ -82,7 +82,6 @@ struct ApiServer::State {
   void answer_model(const Exchange& exchange) const;
   void answer_topology(const Exchange& exchange) const;
   void answer_events(const Exchange& exchange);
-  void answer_invite(const Exchange& exchange);
   void watch_topology(const Exchange& exchange, uint64_t seen, int quiet_ms);
   std::string topology_event(uint64_t version);
 
@@ -112,13 +111,19 @@ void ApiServer::State::add_routes() {
       {"/completions", "POST", false,
        [openai](const Exchange& e) { answer_openai(openai, OpenAiEndpoint::completions, e); }},
       {"/models", "GET", false, [this](const Exchange& e) { answer_models(e); }},
+      {"/models/add", "POST", false, [this](const Exchange& e) { answer_add_model(node, e); }},
+      {"/models/load", "POST", false, [this](const Exchange& e) { answer_load_model(node, e); }},
+      {"/models/unload", "POST", false,
+       [this](const Exchange& e) { answer_unload_model(node, e); }},
       {kModelsPrefix, "GET", false, [this](const Exchange& e) { answer_model(e); }},
       {"/topology", "GET", false, [this](const Exchange& e) { answer_topology(e); }},
       {"/cluster/events", "GET", false, [this](const Exchange& e) { answer_events(e); }},
-      {"/cluster/invite", "POST", false, [this](const Exchange& e) { answer_invite(e); }},
+      {"/cluster/invite", "POST", false, [this](const Exchange& e) { answer_invite(node, e); }},
+      {"/cluster/revoke", "POST", false, [this](const Exchange& e) { answer_revoke(node, e); }},
       {"/metrics", "GET", false,
        [this](const Exchange& e) {
-         e->respond(HttpResponse{200, "text/plain; version=0.0.4; charset=utf-8",
+         e->respond(HttpResponse{200,
+                                 "text/plain; version=0.0.4; charset=utf-8",
                                  metrics.render(node.status(), e->open_connections()),
                                  {}});
        }},
@@ -177,13 +182,13 @@ void ApiServer::State::route(const Exchange& exchange, const Route& route) {
                   given ? "this API key is not accepted"
                         : "this node asks for an API key: send 'Authorization: Bearer KEY'");
   }
-  const bool fits = request.method == route.methods ||
-                    (request.method == "HEAD" && route.methods == "GET");
+  const bool fits =
+      request.method == route.methods || (request.method == "HEAD" && route.methods == "GET");
   if (!fits) {
     HttpResponse response = error_response(
         error_of_status(405, fmt::format("{} takes {} only", route.path, route.methods)));
-    response.headers.emplace_back(
-        "Allow", route.methods == "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS");
+    response.headers.emplace_back("Allow",
+                                  route.methods == "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS");
     return exchange->respond(std::move(response));
   }
   if (request.method == "POST" && is_form_content(request))
@@ -198,8 +203,9 @@ void ApiServer::State::route(const Exchange& exchange, const Route& route) {
 void ApiServer::State::answer_options(const Exchange& exchange, const Route* route) {
   const HttpRequest& request = exchange->request();
   HttpResponse response{204, "", "", {}};
-  response.headers.emplace_back(
-      "Allow", route != nullptr && route->methods == "POST" ? "POST, OPTIONS" : "GET, HEAD, OPTIONS");
+  response.headers.emplace_back("Allow", route != nullptr && route->methods == "POST"
+                                             ? "POST, OPTIONS"
+                                             : "GET, HEAD, OPTIONS");
   if (judge_origin(request, access) == OriginVerdict::allowed) {
     response.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
     if (const auto wanted = request.header("access-control-request-headers"))
@@ -217,15 +223,20 @@ void ApiServer::State::answer_file(const Exchange& exchange) {
     if (!api)
       if (auto page = serve_page(web_assets(), request)) return exchange->respond(std::move(*page));
   }
-  refuse(exchange, 404, fmt::format("there is nothing at {} {}", request.method,
-                                    replace_invalid_utf8(request.path)));
+  refuse(
+      exchange, 404,
+      fmt::format("there is nothing at {} {}", request.method, replace_invalid_utf8(request.path)));
 }
 
 void ApiServer::State::answer_models(const Exchange& exchange) const {
   JsonArray data;
   const int64_t created = node.status().started_wall_ms / 1000;
-  for (const ModelStatus& model : node.models())
-    data.push_back(model_json(model, created, exchange->request().remote_loopback));
+  const auto standard = node.find_model("");
+  for (const ModelStatus& model : node.models()) {
+    JsonObject entry = model_json(model, created, exchange->request().remote_loopback);
+    entry["default"] = standard.ok() && standard->id == model.card.id;
+    data.push_back(std::move(entry));
+  }
   exchange->respond(json_response({{"object", "list"}, {"data", std::move(data)}}));
 }
 
@@ -236,8 +247,8 @@ void ApiServer::State::answer_model(const Exchange& exchange) const {
   for (const ModelStatus& model : node.models())
     if (model.card.id == id)
       return exchange->respond(json_response(model_json(model, created, request.remote_loopback)));
-  exchange->respond(error_response(to_api_error(not_found(
-      fmt::format("the model '{}' does not exist here", replace_invalid_utf8(id))))));
+  exchange->respond(error_response(to_api_error(
+      not_found(fmt::format("the model '{}' does not exist here", replace_invalid_utf8(id))))));
 }
 
 void ApiServer::State::answer_topology(const Exchange& exchange) const {
@@ -256,11 +267,12 @@ std::string ApiServer::State::topology_event(uint64_t version) {
 }
 
 void ApiServer::State::answer_events(const Exchange& exchange) {
-  exchange->begin_stream(HttpResponse{
-      200,
-      "text/event-stream; charset=utf-8",
-      "",
-      {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
+  HttpResponse head{200,
+                    "text/event-stream; charset=utf-8",
+                    "",
+                    {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}};
+  if (exchange->request().method == "HEAD") return exchange->respond(std::move(head));
+  exchange->begin_stream(std::move(head));
   const uint64_t version = node.status_version();
   exchange->write(topology_event(version));
   // The callbacks keep the exchange alive until the client leaves.
@@ -287,16 +299,6 @@ void ApiServer::State::watch_topology(const Exchange& exchange, uint64_t seen, i
       quiet = 0;
     }
     watch_topology(watched, quiet == 0 ? version : seen, quiet);
-  });
-}
-
-void ApiServer::State::answer_invite(const Exchange& exchange) {
-  if (!exchange->request().remote_loopback)
-    return refuse(exchange, 403, "invitations are made on the device itself: run 'exo invite'");
-  exchange->run_on_worker([this, exchange] {
-    const auto code = node.create_invite();
-    exchange->respond(code.ok() ? json_response(JsonObject{{{"code", *code}}})
-                                : error_response(to_api_error(code.error())));
   });
 }
 

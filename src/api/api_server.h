@@ -15,8 +15,8 @@ namespace exo {
 
 struct ApiOptions {
   std::string host = "127.0.0.1";
-  uint16_t port = 52415;              // 0 = any free one
-  std::vector<std::string> api_keys;  // at least one unless `host` is a loopback address
+  uint16_t port = 52415;                     // 0 = any free one
+  std::vector<std::string> api_keys;         // at least one unless `host` is a loopback address
   std::vector<std::string> allowed_hosts;    // further values of Host, without port
   std::vector<std::string> allowed_origins;  // further pages, "https://example.org"
 };

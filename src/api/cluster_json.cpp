@@ -10,30 +10,42 @@ namespace {
 
 std::string_view name_of(PeerState state) {
   switch (state) {
-    case PeerState::alive: return "alive";
-    case PeerState::suspect: return "suspect";
-    case PeerState::dead: return "dead";
-    case PeerState::left: return "left";
+    case PeerState::alive:
+      return "alive";
+    case PeerState::suspect:
+      return "suspect";
+    case PeerState::dead:
+      return "dead";
+    case PeerState::left:
+      return "left";
   }
   return "unknown";
 }
 
 std::string_view name_of(PlacementState state) {
   switch (state) {
-    case PlacementState::proposed: return "proposed";
-    case PlacementState::loading: return "loading";
-    case PlacementState::ready: return "ready";
-    case PlacementState::draining: return "draining";
-    case PlacementState::failed: return "failed";
+    case PlacementState::proposed:
+      return "proposed";
+    case PlacementState::loading:
+      return "loading";
+    case PlacementState::ready:
+      return "ready";
+    case PlacementState::draining:
+      return "draining";
+    case PlacementState::failed:
+      return "failed";
   }
   return "unknown";
 }
 
 std::string_view name_of(WeightFormat format) {
   switch (format) {
-    case WeightFormat::as_stored: return "as_stored";
-    case WeightFormat::q8_0: return "q8_0";
-    case WeightFormat::q4_0: return "q4_0";
+    case WeightFormat::as_stored:
+      return "as_stored";
+    case WeightFormat::q8_0:
+      return "q8_0";
+    case WeightFormat::q4_0:
+      return "q4_0";
   }
   return "unknown";
 }
@@ -79,7 +91,7 @@ JsonArray shards_of(const NodeId& node, const std::vector<PlacementInfo>& placem
                                   {"layer_begin", stage.shard.layer_begin},
                                   {"layer_end", stage.shard.layer_end},
                                   {"layer_count", stage.shard.layer_count},
-                                  {"size_bytes", bytes_of(info.placement.card, stage.shard)}});
+                                  {"bytes", bytes_of(info.placement.card, stage.shard)}});
     }
   }
   return shards;
@@ -96,6 +108,9 @@ JsonObject node_json(const NodeInfo& info, const std::vector<PlacementInfo>& pla
                     {"software", info.software},
                     {"api_port", info.api_port},
                     {"addresses", std::move(addresses)},
+                    {"chip", info.device.chip},
+                    {"memory_total_bytes", info.device.memory_total_bytes},
+                    {"memory_free_bytes", info.device.memory_free_bytes},
                     {"device", device_json(info.device)},
                     {"shards", shards_of(info.id, placements)}};
 }
@@ -113,8 +128,8 @@ JsonArray nodes_json(const CoreView& core, int64_t now_us) {
     node["self"] = false;
     node["state"] = name_of(peer.state);
     node["linked"] = peer.linked;
-    node["last_heard_ms"] =
-        peer.last_heard_us == 0 ? Json(nullptr)
+    node["last_heard_ms"] = peer.last_heard_us == 0
+                                ? Json(nullptr)
                                 : Json(std::max<int64_t>(0, (now_us - peer.last_heard_us) / 1000));
     nodes.push_back(std::move(node));
   }
@@ -147,7 +162,7 @@ JsonObject placement_json(const PlacementInfo& info) {
     stages.push_back(JsonObject{{"node", stage.node.value},
                                 {"layer_begin", stage.shard.layer_begin},
                                 {"layer_end", stage.shard.layer_end},
-                                {"size_bytes", bytes_of(placement.card, stage.shard)}});
+                                {"bytes", bytes_of(placement.card, stage.shard)}});
   return JsonObject{{"id", id_text(placement.id)},
                     {"epoch", placement.epoch},
                     {"state", name_of(info.state)},
@@ -178,8 +193,8 @@ JsonObject topology_json(const NodeStatus& status, int64_t now_us, int64_t wall_
   out["cluster_id"] = status.cluster_id;
   out["version"] = status.version;
   out["engine"] = status.engine;
-  out["uptime_ms"] =
-      status.started_wall_ms == 0 ? 0 : std::max<int64_t>(0, wall_ms - status.started_wall_ms);
+  const int64_t uptime_ms = status.started_wall_ms == 0 ? 0 : wall_ms - status.started_wall_ms;
+  out["uptime_s"] = std::max<int64_t>(0, uptime_ms) / 1000;
   out["api_port"] = status.api_port;
   out["api_urls"] = std::move(urls);
   out["node_port"] = status.node_port;
@@ -188,11 +203,11 @@ JsonObject topology_json(const NodeStatus& status, int64_t now_us, int64_t wall_
   out["placements"] = std::move(placements);
   out["foreign_count"] = foreign.size();
   out["foreign"] = std::move(foreign);
-  out["running_sessions"] = status.core.running_sessions;
-  out["tokens_generated"] = status.tokens_generated;
-  out["prompt_tokens_processed"] = status.prompt_tokens_processed;
-  out["requests_started"] = status.requests_started;
-  out["requests_failed"] = status.requests_failed;
+  out["requests"] = JsonObject{{"running", status.core.running_sessions},
+                               {"started", status.requests_started},
+                               {"failed", status.requests_failed},
+                               {"tokens_generated", status.tokens_generated},
+                               {"prompt_tokens_processed", status.prompt_tokens_processed}};
   return out;
 }
 

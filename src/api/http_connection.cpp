@@ -65,7 +65,8 @@ void HttpConnection::start() {
 
 void HttpConnection::run_later(std::function<void()> task) {
   if (server_->stopped) return;
-  asio::post(socket_.get_executor(), [self = shared_from_this(), task = std::move(task)] { task(); });
+  asio::post(socket_.get_executor(),
+             [self = shared_from_this(), task = std::move(task)] { task(); });
 }
 
 void HttpConnection::run_for(uint64_t serial, std::function<void()> task) {
@@ -112,7 +113,8 @@ void HttpConnection::on_readable(const error_code& error) {
 
 void HttpConnection::on_end_of_input() {
   peer_done_ = true;
-  const bool wants_answer = (phase_ == Phase::answering && !on_close_) || phase_ == Phase::finishing;
+  const bool wants_answer =
+      (phase_ == Phase::answering && !on_close_) || phase_ == Phase::finishing;
   if (!wants_answer) close(CloseReason::client_gone);
 }
 
@@ -349,11 +351,11 @@ void HttpConnection::on_written(const error_code& error, size_t count) {
 
 void HttpConnection::set_timer(int timeout_ms, std::function<void()> task) {
   exchange_timer_.expires_after(std::chrono::milliseconds(timeout_ms));
-  exchange_timer_.async_wait([weak = weak_from_this(), serial = serial_,
-                              task = std::move(task)](const error_code& error) {
-    const auto self = weak.lock();
-    if (!error && self && self->answers(serial)) task();
-  });
+  exchange_timer_.async_wait(
+      [weak = weak_from_this(), serial = serial_, task = std::move(task)](const error_code& error) {
+        const auto self = weak.lock();
+        if (!error && self && self->answers(serial)) task();
+      });
 }
 
 void HttpConnection::set_callbacks(std::function<void(CloseReason)> on_close,

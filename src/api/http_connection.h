@@ -38,7 +38,7 @@ struct HttpServer::State {
   std::mutex mutex;
   std::condition_variable changed;
   std::unordered_map<HttpConnection*, std::weak_ptr<HttpConnection>> connections;  // open ones
-  size_t open_exchanges = 0;  // with mutex
+  size_t open_exchanges = 0;                                                       // with mutex
   uint16_t port = 0;
 
   boost::asio::io_context io;

@@ -84,7 +84,8 @@ void HttpExchange::set_callbacks(std::function<void(CloseReason)> on_close,
   if (connection_->answers(serial_))
     connection_->set_callbacks(std::move(on_close), std::move(on_drained));
   else
-    connection_->run_later([on_close = std::move(on_close)] { on_close(CloseReason::client_gone); });
+    connection_->run_later(
+        [on_close = std::move(on_close)] { on_close(CloseReason::client_gone); });
 }
 
 bool HttpExchange::write_buffer_full() const {
@@ -127,8 +128,8 @@ Result<tcp::acceptor> listen_on(State& state, const asio::ip::address& address, 
   if (error == asio::error::address_in_use)
     return Error{ErrorCode::already_exists,
                  fmt::format("port {} on {} is already in use", port, address.to_string())};
-  return unavailable(fmt::format("cannot listen on {} port {}: {}", address.to_string(), port,
-                                 error.message()));
+  return unavailable(
+      fmt::format("cannot listen on {} port {}: {}", address.to_string(), port, error.message()));
 }
 
 void turn_away(tcp::socket socket) {
@@ -143,36 +144,36 @@ void turn_away(tcp::socket socket) {
 void accept_next(const std::shared_ptr<State>& state, tcp::acceptor& acceptor);
 
 void accept_again_soon(const std::shared_ptr<State>& state, tcp::acceptor& acceptor) {
-  auto timer = std::make_shared<asio::steady_timer>(acceptor.get_executor(),
-                                                    std::chrono::milliseconds(100));
+  auto timer =
+      std::make_shared<asio::steady_timer>(acceptor.get_executor(), std::chrono::milliseconds(100));
   timer->async_wait([state, &acceptor, timer](const error_code&) {
     if (!state->stopping) accept_next(state, acceptor);
   });
 }
 
 void accept_next(const std::shared_ptr<State>& state, tcp::acceptor& acceptor) {
-  acceptor.async_accept(
-      asio::make_strand(state->io), [state, &acceptor](const error_code& error, tcp::socket socket) {
-        if (state->stopping) return;
-        if (error) {  // out of descriptors, mostly: wait for some to come back
-          log::warn("api: accept failed: {}", error.message());
-          return accept_again_soon(state, acceptor);
-        }
-        auto connection = std::shared_ptr<HttpConnection>();
-        {
-          const std::lock_guard lock(state->mutex);
-          if (state->stopping) return;
-          if (state->connections.size() < state->options.limits.max_connections) {
-            connection = std::make_shared<HttpConnection>(std::move(socket), state);
-            state->connections.emplace(connection.get(), connection);
-          }
-        }
-        if (connection)
-          connection->start();
-        else
-          turn_away(std::move(socket));
-        accept_next(state, acceptor);
-      });
+  acceptor.async_accept(asio::make_strand(state->io), [state, &acceptor](const error_code& error,
+                                                                         tcp::socket socket) {
+    if (state->stopping) return;
+    if (error) {  // out of descriptors, mostly: wait for some to come back
+      log::warn("api: accept failed: {}", error.message());
+      return accept_again_soon(state, acceptor);
+    }
+    auto connection = std::shared_ptr<HttpConnection>();
+    {
+      const std::lock_guard lock(state->mutex);
+      if (state->stopping) return;
+      if (state->connections.size() < state->options.limits.max_connections) {
+        connection = std::make_shared<HttpConnection>(std::move(socket), state);
+        state->connections.emplace(connection.get(), connection);
+      }
+    }
+    if (connection)
+      connection->start();
+    else
+      turn_away(std::move(socket));
+    accept_next(state, acceptor);
+  });
 }
 
 Result<void> open_acceptors(State& state) {

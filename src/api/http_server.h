@@ -26,8 +26,8 @@ struct HttpLimits {
   size_t write_pause_bytes = 256 * 1024;  // a stream's producer should wait above this
   size_t write_drop_bytes = 8u << 20;     // a stream's client is dropped above this
   int header_timeout_ms = 15'000;
-  int body_timeout_ms = 30'000;  // between two pieces of a body
-  int idle_timeout_ms = 75'000;  // between two requests
+  int body_timeout_ms = 30'000;   // between two pieces of a body
+  int idle_timeout_ms = 75'000;   // between two requests
   int write_timeout_ms = 30'000;  // without any progress
 };
 
@@ -77,7 +77,7 @@ class HttpExchange {
   // leaving; without it a half-closed client still gets its answer. on_drained is called when the
   // write buffer has become small again.
   void set_callbacks(std::function<void(CloseReason)> on_close, std::function<void()> on_drained);
-  bool write_buffer_full() const;    // also when nobody listens any more
+  bool write_buffer_full() const;   // also when nobody listens any more
   size_t open_connections() const;  // of the whole server
 
  private:

@@ -21,9 +21,9 @@ class Histogram {
 
  private:
   // Doubling, from a millisecond to two minutes.
-  static constexpr std::array<double, 18> kBounds = {
-      0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256,
-      0.512, 1.024, 2.048, 4.096, 8.192, 16.384, 32.768, 65.536, 131.072};
+  static constexpr std::array<double, 18> kBounds = {0.001, 0.002, 0.004,  0.008,  0.016,  0.032,
+                                                     0.064, 0.128, 0.256,  0.512,  1.024,  2.048,
+                                                     4.096, 8.192, 16.384, 32.768, 65.536, 131.072};
   std::array<uint64_t, kBounds.size()> counts_{};
   uint64_t count_ = 0;
   double sum_ = 0;

@@ -42,9 +42,8 @@ class Answer : public std::enable_shared_from_this<Answer> {
   void prepare() {
     started_us_ = context_.world.now_us();
     auto started = start_choices();
-    exchange_->post([self = shared_from_this(), error = started.ok()
-                                                            ? std::optional<Error>()
-                                                            : started.error()] {
+    exchange_->post([self = shared_from_this(),
+                     error = started.ok() ? std::optional<Error>() : started.error()] {
       if (error) return self->fail(*error);
       self->begin();
     });
@@ -96,17 +95,6 @@ std::string random_id(World& world, std::string_view prefix) {
                      static_cast<uint32_t>(world.random_u64()));
 }
 
-// What the model's generation_config.json proposes, over the API's own defaults.
-SamplingParams merge(const GenerationDefaults& model) {
-  SamplingParams out;
-  out.temperature = model.temperature.value_or(out.temperature);
-  out.top_k = model.top_k.value_or(out.top_k);
-  out.top_p = model.top_p.value_or(out.top_p);
-  out.min_p = model.min_p.value_or(out.min_p);
-  out.repetition_penalty = model.repetition_penalty.value_or(out.repetition_penalty);
-  return out;
-}
-
 Result<void> Answer::check_ids(const ModelCard& card) const {
   const auto known = [&](TokenId id) { return card.vocab_size == 0 || id < card.vocab_size; };
   for (const auto& [id, bias] : request_.generation.sampling.logit_bias)
@@ -127,7 +115,7 @@ Result<void> Answer::start_choices() {
   OpenAiParseOptions options;
   options.allow_paths = http.remote_loopback && !http.header("origin");
   options.sampling_defaults = [this](const std::string& model) {
-    return merge(context_.node.generation_defaults(model));
+    return context_.node.sampling_defaults(model);
   };
   request_ = TRY(parse_openai_request(endpoint_, exchange_->take_body(), options));
   const ModelCard card = TRY(context_.node.find_model(request_.generation.model));
@@ -176,11 +164,13 @@ void Answer::begin() {
     choice.stream->set_waker([weak] {
       if (const auto self = weak.lock()) self->wake();
     });
-  exchange_->set_callbacks([self = shared_from_this()](CloseReason reason) { self->closed(reason); },
-                           [weak] {
-                             if (const auto self = weak.lock()) self->wake();
-                           });
-  if (request_.stream) exchange_->set_timer(kNoticeHoldMs, [weak] {
+  exchange_->set_callbacks(
+      [self = shared_from_this()](CloseReason reason) { self->closed(reason); },
+      [weak] {
+        if (const auto self = weak.lock()) self->wake();
+      });
+  if (request_.stream)
+    exchange_->set_timer(kNoticeHoldMs, [weak] {
       if (const auto self = weak.lock()) self->tick();
     });
   pump();
@@ -225,8 +215,12 @@ bool Answer::take(Choice& choice, std::string& out) {
     case TextEvent::Kind::notice:
       if (request_.stream) (head_sent_ ? out : notices_) += to_comment(event->text);
       break;
-    case TextEvent::Kind::delta: add_delta(choice, *event, out); break;
-    case TextEvent::Kind::done: settle(choice, *event, out); break;
+    case TextEvent::Kind::delta:
+      add_delta(choice, *event, out);
+      break;
+    case TextEvent::Kind::done:
+      settle(choice, *event, out);
+      break;
     case TextEvent::Kind::failed:
       if (!out.empty()) send(std::move(out));
       if (!ended_) fail(event->error);
@@ -313,11 +307,11 @@ void Answer::settle(Choice& choice, const TextEvent& event, std::string& out) {
 void Answer::send(std::string bytes) {
   if (!head_sent_) {
     head_sent_ = true;
-    exchange_->begin_stream(HttpResponse{
-        200,
-        "text/event-stream; charset=utf-8",
-        "",
-        {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
+    exchange_->begin_stream(
+        HttpResponse{200,
+                     "text/event-stream; charset=utf-8",
+                     "",
+                     {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
     bytes.insert(0, notices_);
     notices_.clear();
   }

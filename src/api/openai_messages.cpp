@@ -23,8 +23,7 @@ Result<std::string> read_role(const JsonObject& message, size_t index) {
   if (role == "developer") return std::string("system");
   if (role == "function") return std::string("tool");
   if (role == "system" || role == "user" || role == "assistant" || role == "tool") return role;
-  return bad_message(index,
-                     ".role' must be system, developer, user, assistant, tool or function");
+  return bad_message(index, ".role' must be system, developer, user, assistant, tool or function");
 }
 
 // Text parts become one string, as most templates expect; what is not text has no place yet.
@@ -174,8 +173,7 @@ Result<void> read_template_arguments(const JsonObject& body, GenerationRequest& 
   const auto effort = TRY(get_string(body, "reasoning_effort"));
   if (effort && !generation.template_kwargs.contains("reasoning_effort"))
     generation.template_kwargs["reasoning_effort"] = *effort;
-  generation.add_generation_prompt =
-      TRY(get_bool(body, "add_generation_prompt")).value_or(true);
+  generation.add_generation_prompt = TRY(get_bool(body, "add_generation_prompt")).value_or(true);
   return {};
 }
 

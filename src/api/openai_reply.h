@@ -59,7 +59,7 @@ JsonObject chunk_json(const ReplyHead& head, const ReplyPart& part);
 JsonObject usage_chunk_json(const ReplyHead& head, const Usage& usage);
 JsonObject body_json(const ReplyHead& head, std::span<const ReplyPart> parts, const Usage& usage);
 
-std::string to_event(const JsonObject& data);  // "data: {...}\n\n"
+std::string to_event(const JsonObject& data);   // "data: {...}\n\n"
 std::string to_comment(std::string_view text);  // ": text\n\n"
 std::string replace_invalid_utf8(std::string_view bytes);
 

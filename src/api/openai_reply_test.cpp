@@ -51,7 +51,8 @@ TEST(OpenAiReply, LogprobsOfHalfCharactersAndImpossibleTokens) {
 
 TEST(OpenAiReply, InvalidUtf8IsReplaced) {
   EXPECT_EQ(replace_invalid_utf8("a\xc3\xa4\xf0\x9f\x99\x82"), "a\xc3\xa4\xf0\x9f\x99\x82");
-  for (const char* bad : {"\xff", "\xc0", "\xed\xa0\x80", "\xf5\x80\x80\x80", "\xe0\x80\x80", "\xc3"})
+  for (const char* bad :
+       {"\xff", "\xc0", "\xed\xa0\x80", "\xf5\x80\x80\x80", "\xe0\x80\x80", "\xc3"})
     EXPECT_NE(replace_invalid_utf8(bad).find("\xef\xbf\xbd"), std::string::npos);
 }
 

@@ -47,9 +47,9 @@ Result<void> refuse_unsupported(const JsonObject& body) {
     double value;
   };
   static constexpr Neutral kNumbers[] = {
-      {"typical_p", 1},      {"mirostat", 0},        {"dry_multiplier", 0}, {"xtc_probability", 0},
-      {"min_tokens", 0},     {"length_penalty", 1},  {"dynatemp_range", 0}, {"tfs_z", 1},
-      {"top_a", 0},          {"epsilon_cutoff", 0},  {"eta_cutoff", 0},     {"min_keep", 0},
+      {"typical_p", 1},  {"mirostat", 0},       {"dry_multiplier", 0}, {"xtc_probability", 0},
+      {"min_tokens", 0}, {"length_penalty", 1}, {"dynatemp_range", 0}, {"tfs_z", 1},
+      {"top_a", 0},      {"epsilon_cutoff", 0}, {"eta_cutoff", 0},     {"min_keep", 0},
   };
   for (const auto& [key, neutral] : kNumbers) {
     const auto value = TRY(get_number(body, key));
@@ -80,7 +80,8 @@ Result<void> refuse_unsupported(const JsonObject& body) {
 }
 
 Result<void> read_penalties(const JsonObject& body, SamplingParams& sampling) {
-  if (const auto v = TRY(number_in(body, "presence_penalty", -2, 2))) sampling.presence_penalty = *v;
+  if (const auto v = TRY(number_in(body, "presence_penalty", -2, 2)))
+    sampling.presence_penalty = *v;
   if (const auto v = TRY(number_in(body, "frequency_penalty", -2, 2)))
     sampling.frequency_penalty = *v;
   for (const std::string_view key : {"repeat_penalty", "repetition_penalty"})
@@ -163,8 +164,7 @@ Result<void> read_sampling(const JsonObject& body, OpenAiRequest& request) {
 }
 
 Result<void> add_stop(const Json& value, std::vector<std::string>& stops) {
-  if (!value.is_string())
-    return invalid_argument("'stop' must be a string or an array of strings");
+  if (!value.is_string()) return invalid_argument("'stop' must be a string or an array of strings");
   const auto& text = value.get_string();
   if (text.size() > kMaxStopBytes)
     return invalid_argument(fmt::format("'stop' strings may have {} bytes", kMaxStopBytes));
@@ -273,8 +273,7 @@ Result<OpenAiRequest> parse_openai_request(OpenAiEndpoint endpoint, std::string_
   request.endpoint = endpoint;
   GenerationRequest& generation = request.generation;
   generation.model = TRY(read_model(body, options.allow_paths));
-  if (options.sampling_defaults)
-    generation.sampling = options.sampling_defaults(generation.model);
+  if (options.sampling_defaults) generation.sampling = options.sampling_defaults(generation.model);
   if (endpoint == OpenAiEndpoint::completions)
     generation.sampling.max_tokens = kDefaultCompletionTokens;
   TRY(refuse_unsupported(body));

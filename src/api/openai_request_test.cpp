@@ -12,8 +12,8 @@ namespace {
 constexpr std::string_view kMessages = R"("messages":[{"role":"user","content":"hi"}])";
 
 Result<OpenAiRequest> chat(const std::string& fields) {
-  return parse_openai_request(OpenAiEndpoint::chat,
-                              "{" + std::string(kMessages) + (fields.empty() ? "" : ",") + fields + "}");
+  return parse_openai_request(OpenAiEndpoint::chat, "{" + std::string(kMessages) +
+                                                        (fields.empty() ? "" : ",") + fields + "}");
 }
 Result<OpenAiRequest> messages(const std::string& list) {
   return parse_openai_request(OpenAiEndpoint::chat, R"({"messages":)" + list + "}");
@@ -35,11 +35,33 @@ TEST(OpenAiRequest, SilenceMeansTheApisDefaults) {
 }
 
 TEST(OpenAiRequest, NullMeansAbsentAndUnknownIsIgnored) {
-  for (const std::string field :
-       {"model", "temperature", "top_p", "top_k", "min_p", "n", "stop", "seed", "max_tokens", "tools",
-        "tool_choice", "response_format", "logit_bias", "logprobs", "top_logprobs", "stream",
-        "stream_options", "presence_penalty", "frequency_penalty", "repeat_penalty", "grammar",
-        "chat_template_kwargs", "modalities", "audio", "functions", "function_call", "made_up"})
+  for (const std::string field : {"model",
+                                  "temperature",
+                                  "top_p",
+                                  "top_k",
+                                  "min_p",
+                                  "n",
+                                  "stop",
+                                  "seed",
+                                  "max_tokens",
+                                  "tools",
+                                  "tool_choice",
+                                  "response_format",
+                                  "logit_bias",
+                                  "logprobs",
+                                  "top_logprobs",
+                                  "stream",
+                                  "stream_options",
+                                  "presence_penalty",
+                                  "frequency_penalty",
+                                  "repeat_penalty",
+                                  "grammar",
+                                  "chat_template_kwargs",
+                                  "modalities",
+                                  "audio",
+                                  "functions",
+                                  "function_call",
+                                  "made_up"})
     EXPECT_TRUE(chat("\"" + field + "\":null").ok()) << field;
   EXPECT_TRUE(chat(R"("made_up":{"a":[1]},"user":"u","store":true,"cache_prompt":true)").ok());
 }
@@ -223,11 +245,11 @@ TEST(OpenAiRequest, CompletionsPrompts) {
   EXPECT_EQ(completion(R"("prompt":["a","b"])")->prompts.size(), 2u);
   EXPECT_EQ(std::get<1>(completion(R"("prompt":[1,2])")->prompts.at(0)).size(), 2u);
   EXPECT_EQ(completion(R"("prompt":[[1],[2,3]])")->prompts.size(), 2u);
-  for (const std::string bad : {R"("prompt":7)", R"("prompt":[])", R"("prompt":[-1])",
-                                R"("prompt":[1.5])", R"("prompt":["a",1])", R"("prompt":[[]])",
-                                R"("prompt":[4294967296])", R"("x":1)", R"("prompt":{})",
-                                R"("prompt":"x","suffix":"y")",
-                                R"("prompt":"x","echo":true,"logprobs":1)"})
+  for (const std::string bad :
+       {R"("prompt":7)", R"("prompt":[])", R"("prompt":[-1])", R"("prompt":[1.5])",
+        R"("prompt":["a",1])", R"("prompt":[[]])", R"("prompt":[4294967296])", R"("x":1)",
+        R"("prompt":{})", R"("prompt":"x","suffix":"y")",
+        R"("prompt":"x","echo":true,"logprobs":1)"})
     EXPECT_FALSE(completion(bad).ok()) << bad;
   EXPECT_EQ(completion(R"("prompt":"x","logprobs":5)")->generation.sampling.top_logprobs, 5);
   EXPECT_EQ(completion(R"("prompt":"x","logprobs":false)")->generation.sampling.top_logprobs, -1);

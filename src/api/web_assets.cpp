@@ -42,11 +42,13 @@ std::span<const WebAsset> web_assets() { return {kEntries.data(), kEntries.size(
 
 std::optional<HttpResponse> serve_asset(std::span<const WebAsset> assets,
                                         const HttpRequest& request) {
-  const std::string_view path = request.path == "/" ? "/index.html" : std::string_view(request.path);
+  const std::string_view path =
+      request.path == "/" ? "/index.html" : std::string_view(request.path);
   for (const WebAsset& asset : assets)
     if (asset.path == path) return answer(asset, request);
   if (path == "/index.html")
-    return HttpResponse{200, "text/plain; charset=utf-8",
+    return HttpResponse{200,
+                        "text/plain; charset=utf-8",
                         "exo is running. This build has no web page; the API is under /v1.\n",
                         {}};
   return std::nullopt;

@@ -13,7 +13,7 @@ namespace exo {
 struct WebAsset {
   std::string_view path;  // "/assets/index-abc123.js"
   std::string_view mime;
-  std::string_view etag;  // quoted, from the content's SHA-256
+  std::string_view etag;   // quoted, from the content's SHA-256
   bool immutable = false;  // the name holds a hash of the content
   std::string_view bytes;
   std::string_view gzip;  // the same compressed, empty when there is none

@@ -13,7 +13,8 @@
 namespace exo {
 namespace {
 
-std::string post(const std::string& path, const std::string& body, const std::string& headers = "") {
+std::string post(const std::string& path, const std::string& body,
+                 const std::string& headers = "") {
   return fmt::format(
       "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{}"
       "Content-Length: {}\r\n\r\n{}",
@@ -23,9 +24,10 @@ std::string get(const std::string& path, const std::string& headers = "") {
   return fmt::format("GET {} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", path, headers);
 }
 std::string chat(const std::string& prompt, const std::string& fields = "") {
-  return post("/v1/chat/completions",
-              fmt::format(R"({{"messages":[{{"role":"user","content":"{}"}}],"temperature":0{}{}}})",
-                          prompt, fields.empty() ? "" : ",", fields));
+  return post(
+      "/v1/chat/completions",
+      fmt::format(R"({{"messages":[{{"role":"user","content":"{}"}}],"temperature":0{}{}}})",
+                  prompt, fields.empty() ? "" : ",", fields));
 }
 std::string body_of(const std::string& response) {
   return response.substr(std::min(response.size(), response.find("\r\n\r\n") + 4));
@@ -81,8 +83,8 @@ class ApiServerTest : public testing::Test {
 };
 
 TEST_F(ApiServerTest, StreamsAsTheContractSays) {
-  const std::string response = stream(
-      chat("[say:héllo]", R"("stream":true,"stream_options":{"include_usage":true})"));
+  const std::string response =
+      stream(chat("[say:héllo]", R"("stream":true,"stream_options":{"include_usage":true})"));
   for (const char* header : {"HTTP/1.1 200 OK", "Content-Type: text/event-stream",
                              "Cache-Control: no-cache", "X-Accel-Buffering: no"})
     EXPECT_NE(response.find(header), std::string::npos) << header;
@@ -146,8 +148,8 @@ TEST_F(ApiServerTest, LogprobsLeaveOutTheEndOfSequence) {
 }
 
 TEST_F(ApiServerTest, CompletionsTakePromptsOfAllKinds) {
-  const Json two = json_of(ask(post("/completions",
-                                    R"({"prompt":["[say:x]","[say:y]"],"echo":true})")));
+  const Json two =
+      json_of(ask(post("/completions", R"({"prompt":["[say:x]","[say:y]"],"echo":true})")));
   EXPECT_EQ(two.at("object"), "text_completion");
   EXPECT_EQ(two.at("choices").at(0).at("text"), "[say:x]x");
   EXPECT_EQ(two.at("choices").at(1).at("text"), "[say:y]y");
@@ -218,7 +220,8 @@ TEST_F(ApiServerTest, RoutesForgiveSlashesAndNameWhatIsAllowed) {
     EXPECT_EQ(status_of(ask(get(path))), 200) << path;
   for (const char* path : {"/v1/models/org/other:8b", "/v1/models/org%2Fother%3a8b"})
     EXPECT_EQ(json_of(ask(get(path))).at("id"), "org/other:8b") << path;
-  for (const char* path : {"/v1/models/nope", "/v1/nope", "/v1/models/%2e%2e/x", "/%2e%2e/etc/passwd"}) {
+  for (const char* path :
+       {"/v1/models/nope", "/v1/nope", "/v1/models/%2e%2e/x", "/%2e%2e/etc/passwd"}) {
     const std::string response = ask(get(path));
     EXPECT_EQ(status_of(response), 404) << path;
     EXPECT_EQ(json_of(response).at("error").as_object().size(), 4u);
@@ -250,7 +253,8 @@ TEST_F(ApiServerTest, KeepsOtherSitesOut) {
   EXPECT_EQ(status_of(preflight), 204);
   EXPECT_NE(preflight.find("Access-Control-Allow-Headers: authorization\r\n"), std::string::npos);
   EXPECT_EQ(ask(get("/health")).find("Access-Control"), std::string::npos);
-  for (const char* type : {"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
+  for (const char* type :
+       {"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
     EXPECT_EQ(status_of(ask(fmt::format("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
                                         "Content-Type: {}\r\nContent-Length: 2\r\n\r\n{{}}",
                                         type))),
@@ -289,6 +293,19 @@ TEST_F(ApiServerTest, TellsAboutTheCluster) {
   EXPECT_NE(events.read_until("\n\n\r\n").find("event: topology\ndata: {"), std::string::npos);
   node_.change_status();
   EXPECT_NE(events.read_until("\n\n\r\n").find("event: topology\ndata: {"), std::string::npos);
+}
+
+TEST_F(ApiServerTest, DoesWhatAPersonAsksFor) {
+  const Json added = json_of(ask(post("/v1/models/add", R"({"path":"/models/fake"})")));
+  EXPECT_EQ(added.at("id"), "fake");
+  EXPECT_EQ(json_of(ask(post("/v1/models/load", R"({"model":"fake"})"))).at("loaded"), true);
+  EXPECT_EQ(json_of(ask(post("/v1/models/unload", R"({"model":"fake"})"))).at("loaded"), false);
+  EXPECT_EQ(json_of(ask(post("/v1/cluster/revoke", R"({"node":"B"})"))).at("revoked"), true);
+  for (const char* path :
+       {"/v1/models/add", "/v1/models/load", "/v1/models/unload", "/v1/cluster/revoke"}) {
+    EXPECT_EQ(status_of(ask(post(path, "[]"))), 400) << path;
+    EXPECT_EQ(status_of(ask(post(path, R"({"path":"/x","model":"x","node":"x"})"))), 404) << path;
+  }
 }
 
 TEST_F(ApiServerTest, CountsWhatItDid) {

@@ -53,10 +53,9 @@ uint64_t mix(uint64_t x) {
 
 std::string answer_to(const std::string& prompt, const SamplingParams& sampling) {
   const size_t say = prompt.rfind("[say:");
-  if (say != std::string::npos)
-    return prompt.substr(say + 5, prompt.find(']', say) - say - 5);
+  if (say != std::string::npos) return prompt.substr(say + 5, prompt.find(']', say) - say - 5);
   static constexpr std::array<std::string_view, 8> kWords = {"ring", "node",  "layer", "größe",
-                                                             "日本", "token", "🙂",    "shard"};
+                                                             "日本", "token", "🙂",  "shard"};
   uint64_t state = 14695981039346656037ULL;
   for (const char c : prompt) state = (state ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
   if (sampling.temperature > 0) state ^= mix(sampling.seed + 1);
@@ -78,7 +77,8 @@ class FakeStream final : public TokenStream {
     const auto says = [&](std::string_view word) { return prompt.find(word) != std::string::npos; };
     forever_ = says("[forever]") || sampling.ignore_eos;
     stall_ = says("[stall]");
-    if (says("[notice]")) items_.push_back({Item::Kind::notice, "loading fake on 2\nnodes", {}, {}});
+    if (says("[notice]"))
+      items_.push_back({Item::Kind::notice, "loading fake on 2\nnodes", {}, {}});
     if (says("[fail-load]")) fail_at_ = 0;
     if (says("[fail-mid]")) fail_at_ = 3;
   }
@@ -124,7 +124,8 @@ class FakeStream final : public TokenStream {
     event.position = position_++;
     const size_t at = static_cast<size_t>(made_++);
     const bool at_end = at >= text_.size() && !forever_;
-    const TokenId id = at_end ? kEos : static_cast<unsigned char>(text_[at % text_.size()]);
+    const TokenId id =
+        at_end ? kEos : static_cast<unsigned char>(text_[at % std::max<size_t>(text_.size(), 1)]);
     event.ids = {id};
     if (sampling_.top_logprobs >= 0) {
       TokenLogprobs logprobs{-0.5f, {}};
@@ -132,8 +133,10 @@ class FakeStream final : public TokenStream {
         logprobs.top.push_back({(id + i) % 257, -0.5f - static_cast<float>(i)});
       event.logprobs = {std::move(logprobs)};
     }
-    if (at_end) event.finish = FinishReason::stop;
-    else if (made_ >= sampling_.max_tokens) event.finish = FinishReason::length;
+    if (at_end)
+      event.finish = FinishReason::stop;
+    else if (made_ >= sampling_.max_tokens)
+      event.finish = FinishReason::length;
     over_ = event.finish != FinishReason::none;
     return {Item::Kind::tokens, "", std::move(event), {}};
   }
@@ -183,7 +186,9 @@ ModelCard fake_card(const std::string& id, int context_length) {
 }  // namespace
 
 FakeNode::FakeNode(Options options)
-    : options_(options), tokenizer_(std::make_shared<ByteTokenizer>()), thread_([this] { work(); }) {}
+    : options_(options),
+      tokenizer_(std::make_shared<ByteTokenizer>()),
+      thread_([this] { work(); }) {}
 
 FakeNode::~FakeNode() {
   {
@@ -220,10 +225,9 @@ void FakeNode::work() {
 Result<std::string> FakeNode::render_prompt(const GenerationRequest& request) const {
   std::string text;
   for (const ChatMessage& message : request.messages)
-    text += fmt::format("<{}>{}\n", message.role,
-                        message.content.is_string()
-                            ? std::string(message.content.get_string())
-                            : std::string());
+    text += fmt::format(
+        "<{}>{}\n", message.role,
+        message.content.is_string() ? std::string(message.content.get_string()) : std::string());
   return text;
 }
 
@@ -231,9 +235,12 @@ Result<StartedGeneration> FakeNode::generate(GenerationRequest request) {
   StartedGeneration started;
   started.card = TRY(find_model(request.model));
   std::string prompt;
-  if (request.prompt) prompt = *request.prompt;
-  else if (request.prompt_ids) prompt = tokenizer_->decode(*request.prompt_ids, false);
-  else prompt = TRY(render_prompt(request));
+  if (request.prompt)
+    prompt = *request.prompt;
+  else if (request.prompt_ids)
+    prompt = tokenizer_->decode(*request.prompt_ids, false);
+  else
+    prompt = TRY(render_prompt(request));
   if (prompt.find("[fail-start]") != std::string::npos)
     return resource_exhausted("the queue is full; try again later");
   started.prompt_tokens = static_cast<int>(prompt.size());
@@ -266,6 +273,28 @@ Result<ModelCard> FakeNode::find_model(const std::string& model) const {
   for (const ModelStatus& known : models())
     if (model.empty() || known.card.id == model) return known.card;
   return not_found(fmt::format("the model '{}' does not exist here", model));
+}
+
+Result<ModelCard> FakeNode::add_model(const std::string& path) {
+  if (path != "/models/fake") return not_found(fmt::format("{} is not a checkpoint", path));
+  return find_model("fake");
+}
+
+Result<std::unique_ptr<TokenStream>> FakeNode::load_model(const std::string& model) {
+  GenerationRequest request;
+  request.model = model;
+  request.prompt = "[notice][say:]";
+  return std::move(TRY(generate(std::move(request))).stream);
+}
+
+Result<void> FakeNode::unload_model(const std::string& model) {
+  TRY(find_model(model));
+  return {};
+}
+
+Result<void> FakeNode::revoke(const std::string& node) {
+  if (node != "B") return not_found(fmt::format("there is no node {}", node));
+  return {};
 }
 
 Result<std::shared_ptr<const Tokenizer>> FakeNode::tokenizer(const std::string& model) const {

@@ -38,6 +38,11 @@ class FakeNode final : public Node {
   Result<std::string> render_prompt(const GenerationRequest& request) const override;
   NodeStatus status() const override;
   Result<std::string> create_invite() override { return std::string("fake-invite-code"); }
+  SamplingParams sampling_defaults(const std::string&) const override { return {}; }
+  Result<ModelCard> add_model(const std::string& path) override;
+  Result<std::unique_ptr<TokenStream>> load_model(const std::string& model) override;
+  Result<void> unload_model(const std::string& model) override;
+  Result<void> revoke(const std::string& node) override;
   uint64_t status_version() const override { return version_; }
 
   // Waits until exactly `count` streams are held by askers. False after 10 s.

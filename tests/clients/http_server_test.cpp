@@ -36,8 +36,8 @@ class HttpServerTest : public testing::Test {
     } else if (request.path == "/hold") {
       hold(exchange, false);
     } else {
-      exchange->respond(
-          HttpResponse{200, "text/plain", request.method + " " + request.path + " " + request.body, {}});
+      exchange->respond(HttpResponse{
+          200, "text/plain", request.method + " " + request.path + " " + request.body, {}});
     }
   }
   void hold(const std::shared_ptr<HttpExchange>& exchange, bool flood) {
@@ -83,11 +83,12 @@ class HttpServerTest : public testing::Test {
 TEST_F(HttpServerTest, KeepsAliveAndAnswersPipelinedRequestsInOrder) {
   start();
   RawClient raw = client();
-  raw.send_bytes("GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /stream HTTP/1.1\r\nHost: x\r\n\r\n"
-                 "POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi");
+  raw.send_bytes(
+      "GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /stream HTTP/1.1\r\nHost: x\r\n\r\n"
+      "POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi");
   EXPECT_TRUE(raw.read_response().ends_with("GET /a "));
-  EXPECT_TRUE(raw.read_until("0\r\n\r\n").ends_with(
-      "5\r\npart0\r\n5\r\npart1\r\n5\r\npart2\r\n0\r\n\r\n"));
+  EXPECT_TRUE(
+      raw.read_until("0\r\n\r\n").ends_with("5\r\npart0\r\n5\r\npart1\r\n5\r\npart2\r\n0\r\n\r\n"));
   EXPECT_TRUE(raw.read_response().ends_with("POST /b hi"));
 }
 
@@ -170,7 +171,8 @@ TEST_F(HttpServerTest, AHalfClosedClientGetsItsAnswer) {
 TEST_F(HttpServerTest, NoticesClientsThatLeave) {
   start();
   RawClient leaves = client(), resets = client();
-  for (RawClient* raw : {&leaves, &resets}) raw->send_bytes("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+  for (RawClient* raw : {&leaves, &resets})
+    raw->send_bytes("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
   ASSERT_TRUE(wait_held(2));
   leaves.close_now();
   ASSERT_TRUE(wait_closes(1));

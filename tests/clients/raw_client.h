@@ -117,8 +117,9 @@ class RawClient {
 
 // The status code at the start of a response, 0 when there is none.
 inline int status_of(const std::string& response) {
-  return response.size() > 12 && response.starts_with("HTTP/1.1 ") ? std::stoi(response.substr(9, 3))
-                                                                   : 0;
+  return response.size() > 12 && response.starts_with("HTTP/1.1 ")
+             ? std::stoi(response.substr(9, 3))
+             : 0;
 }
 
 }  // namespace exo
