@@ -75,7 +75,8 @@ std::string format_bytes(uint64_t bytes) {
     value /= 1000;
     ++unit;
   }
-  return fmt::format(unit == 0 || value >= 100 ? "{:.0f} {}" : "{:.1f} {}", value, units[unit]);
+  if (unit == 0 || value >= 100) return fmt::format("{:.0f} {}", value, units[unit]);
+  return fmt::format("{:.1f} {}", value, units[unit]);
 }
 
 std::string format_duration_us(double microseconds) {

@@ -37,9 +37,17 @@ int run_invite(const CommandLine& line) {
 }
 
 int run_join(const CommandLine& line) {
-  const Result<JoinedCluster> joined =
-      join_cluster(line.join.code, {config_dir(), line.join.replace});
+  JoinOptions options;
+  options.code = line.join.code;
+  options.config_dir = config_dir();
+  options.name = probe_device().host_name;
+  options.replace = line.join.replace;
+  const Result<Joined> joined = join(options);
   if (!joined.ok()) return fail(joined.error());
+  if (joined->was_member) {
+    std::printf("This device is a member of cluster %s already.\n", joined->cluster_id.c_str());
+    return 0;
+  }
   std::printf("This device belongs to cluster %s now. Start its node: exo\n",
               joined->cluster_id.c_str());
   return 0;
