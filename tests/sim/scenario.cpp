@@ -52,7 +52,8 @@ class Scenario {
     options.network.jitter_us = random_.between(0, options.network.latency_us);
     if (random_.chance(0.3)) {
       hostile_ = true;
-      options.network.loss = static_cast<double>(random_.between(0, 30)) / 1000;
+      const int64_t worst = random_.chance(0.2) ? 120 : 30;  // per mille
+      options.network.loss = static_cast<double>(random_.between(0, worst)) / 1000;
       options.network.repeat = static_cast<double>(random_.between(0, 30)) / 1000;
       options.network.reorder = static_cast<double>(random_.between(0, 50)) / 1000;
     }
