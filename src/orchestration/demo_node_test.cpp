@@ -71,6 +71,7 @@ TEST_F(DemoNode, TwoAndThreeNodesSayWhatOneSays) {
   for (const size_t count : {1u, 2u, 3u}) {
     TestCluster cluster(of(count));
     ASSERT_TRUE(cluster.wait_until_linked());
+    ASSERT_TRUE(cluster.spread(demo_folder().filename().string()));
     for (size_t i = 0; i < questions.size(); ++i) {
       const std::string said = answer(cluster[i % count], questions[i]);
       if (count == 1)
@@ -92,6 +93,7 @@ TEST_F(DemoNode, TheTextGoesOnWhenANodeDies) {
   }
   TestCluster cluster(of(2));
   ASSERT_TRUE(cluster.wait_until_linked());
+  ASSERT_TRUE(cluster.spread(demo_folder().filename().string()));
   auto started = cluster[0].generate(question("What happens when a node dies?", 100));
   ASSERT_TRUE(started.ok()) << started.error().message;
   TextStream stream(*std::move(started), {});

@@ -90,6 +90,7 @@ TEST(LocalNode, ANodeDiesAndTheAnswerGoesOn) {
   for (const size_t victim : {0u, 1u, 2u}) {
     TestCluster cluster(of(3));
     ASSERT_TRUE(cluster.wait_until_linked());
+    ASSERT_TRUE(cluster.spread("fake"));
     const size_t asker = (victim + 1) % 3;
     auto started = cluster[asker].generate(greedy({9, 8, 7}, 120));
     ASSERT_TRUE(started.ok());

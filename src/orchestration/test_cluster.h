@@ -88,6 +88,18 @@ class TestCluster {
       if (!node->wait_for_peers(nodes_.size() - 1, timeout_ms)) return false;
     return true;
   }
+  // Loads the model and waits until it lies on every node.
+  bool spread(const std::string& model, int timeout_ms = 20'000) {
+    const auto on_all = [this](const CoreView& view) {
+      return !view.placements.empty() && view.placements[0].state == PlacementState::ready &&
+             view.placements[0].placement.stages.size() == nodes_.size();
+    };
+    const auto loading = nodes_[0]->load_model(model);
+    if (!loading.ok()) return false;
+    for (const auto& node : nodes_)
+      if (!node->wait_until(on_all, timeout_ms)) return false;
+    return true;
+  }
   void kill(size_t index) { hub_.kill(nodes_[index]->id()); }
   void stop() {
     for (const auto& node : nodes_) node->stop();
