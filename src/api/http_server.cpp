@@ -24,8 +24,11 @@ HttpExchange::HttpExchange(std::shared_ptr<HttpConnection> connection, uint64_t 
                            HttpRequest request)
     : connection_(std::move(connection)), serial_(serial), request_(std::move(request)) {}
 
+// Posted, never run at once: an answer given on another thread may still be on its way.
 HttpExchange::~HttpExchange() {
-  connection_->run_for(serial_, [connection = connection_] { connection->abort(); });
+  connection_->run_later([connection = connection_, serial = serial_] {
+    if (connection->answers(serial)) connection->abort();
+  });
 }
 
 void HttpExchange::prepare_answer(HttpHeaders headers, std::function<void(int)> on_answer) {

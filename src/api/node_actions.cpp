@@ -3,6 +3,8 @@
 #include <fmt/core.h>
 
 #include <atomic>
+#include <string>
+#include <string_view>
 
 #include "api/api_error.h"
 
@@ -11,7 +13,12 @@ namespace {
 
 using Exchange = std::shared_ptr<HttpExchange>;
 
-HttpResponse json_response(const JsonObject& body) {
+// {key: text}, and perhaps {flag: value} beside it.
+HttpResponse done_response(std::string_view key, const std::string& text,
+                           std::string_view flag = {}, bool value = false) {
+  JsonObject body;
+  body[key] = text;
+  if (!flag.empty()) body[flag] = value;
   return HttpResponse{200, "application/json", to_text(body), {}};
 }
 HttpResponse failure(const Error& error) { return error_response(to_api_error(error)); }
@@ -60,7 +67,7 @@ class Loading : public std::enable_shared_from_this<Loading> {
       if (item->kind == TokenStream::Item::Kind::failed)
         exchange_->respond(failure(item->error));
       else
-        exchange_->respond(json_response(JsonObject{{{"model", model_}, {"loaded", true}}}));
+        exchange_->respond(done_response("model", model_, "loaded", true));
       stream_.reset();
     }
   }
@@ -77,8 +84,7 @@ void answer_invite(Node& node, const Exchange& exchange) {
   if (!from_this_device(exchange)) return;
   exchange->run_on_worker([&node, exchange] {
     const auto code = node.create_invite();
-    exchange->respond(code.ok() ? json_response(JsonObject{{{"code", *code}}})
-                                : failure(code.error()));
+    exchange->respond(code.ok() ? done_response("code", *code) : failure(code.error()));
   });
 }
 
@@ -88,7 +94,7 @@ void answer_revoke(Node& node, const Exchange& exchange) {
     const auto name = read_field(exchange, "node");
     if (!name.ok()) return exchange->respond(failure(name.error()));
     const auto done = node.revoke(*name);
-    exchange->respond(done.ok() ? json_response(JsonObject{{{"node", *name}, {"revoked", true}}})
+    exchange->respond(done.ok() ? done_response("node", *name, "revoked", true)
                                 : failure(done.error()));
   });
 }
@@ -99,8 +105,7 @@ void answer_add_model(Node& node, const Exchange& exchange) {
     const auto path = read_field(exchange, "path");
     if (!path.ok()) return exchange->respond(failure(path.error()));
     const auto card = node.add_model(*path);
-    exchange->respond(card.ok() ? json_response(JsonObject{{{"id", card->id}, {"object", "model"}}})
-                                : failure(card.error()));
+    exchange->respond(card.ok() ? done_response("id", card->id) : failure(card.error()));
   });
 }
 
@@ -120,7 +125,7 @@ void answer_unload_model(Node& node, const Exchange& exchange) {
     const auto model = read_field(exchange, "model");
     if (!model.ok()) return exchange->respond(failure(model.error()));
     const auto done = node.unload_model(*model);
-    exchange->respond(done.ok() ? json_response(JsonObject{{{"model", *model}, {"loaded", false}}})
+    exchange->respond(done.ok() ? done_response("model", *model, "loaded", false)
                                 : failure(done.error()));
   });
 }

@@ -33,6 +33,11 @@ class HttpServerTest : public testing::Test {
     } else if (request.path == "/flood") {
       exchange->begin_stream(HttpResponse{200, "text/plain", "", {}});
       hold(exchange, true);
+    } else if (request.path == "/worker") {  // drops its exchange at any moment after the answer
+      exchange->run_on_worker([exchange] {
+        exchange->respond(HttpResponse{200, "text/plain", "done", {}});
+      });
+    } else if (request.path == "/drop") {
     } else if (request.path == "/hold") {
       hold(exchange, false);
     } else {
@@ -90,6 +95,17 @@ TEST_F(HttpServerTest, KeepsAliveAndAnswersPipelinedRequestsInOrder) {
   EXPECT_TRUE(
       raw.read_until("0\r\n\r\n").ends_with("5\r\npart0\r\n5\r\npart1\r\n5\r\npart2\r\n0\r\n\r\n"));
   EXPECT_TRUE(raw.read_response().ends_with("POST /b hi"));
+}
+
+TEST_F(HttpServerTest, AnAnswerFromAnotherThreadIsNeverLost) {
+  start();
+  RawClient raw = client();
+  for (int i = 0; i < 2000; ++i) {
+    raw.send_bytes("GET /worker HTTP/1.1\r\nHost: x\r\n\r\n");
+    ASSERT_TRUE(raw.read_response().ends_with("\r\n\r\ndone")) << i;
+  }
+  raw.send_bytes("GET /drop HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_TRUE(raw.closed_by_server());
 }
 
 TEST_F(HttpServerTest, FramesBodies) {
