@@ -38,7 +38,8 @@ int main(int argc, char** argv) {
   exo::log::configure(
       {.level = debug.empty() ? exo::log::Level::warn : exo::log::level_from_debug(debug),
        .json = line.log_json});
-  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGPIPE, SIG_IGN);  // a closed connection is an error, not the end
+  std::signal(SIGXFSZ, SIG_IGN);  // and so is a file that may not grow
   for (const auto& [name, run] : kVerbs)
     if (name == line.verb) return run(line);
   return 2;

@@ -157,9 +157,9 @@ class NodeProcess:
         return self
 
     def layers(self):
-        """{node name: (first, end)} of the first ready placement."""
+        """{node id: (first, end)} of the first ready placement."""
         ready = [p for p in self.topology()["placements"] if p["state"] == "ready"]
-        return {s["name"]: (s["layer_begin"], s["layer_end"]) for s in ready[0]["stages"]} if ready else {}
+        return {s["node"]: (s["layer_begin"], s["layer_end"]) for s in ready[0]["stages"]} if ready else {}
 
     def stop(self, timeout_s=10):
         self.process.send_signal(signal.SIGTERM)
