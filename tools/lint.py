@@ -22,7 +22,7 @@ ALLOWED = {
 ALLOWED["api"] = ALLOWED["orchestration"] | {"orchestration"}
 ALLOWED["app"] = ALLOWED["api"] | {"api"}
 # The pure core of orchestration is linked into the simulator without network, model or clock.
-PURE = re.compile(r"^src/orchestration/(core|membership|placements|sessions|ring)[^/]*$")
+PURE = re.compile(r"^src/orchestration/(core(?!_driver)|membership|placements|sessions|ring)[^/]*$")
 PURE_ALLOWED = {"base", "core", "topology", "orchestration"}
 
 

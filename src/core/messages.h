@@ -20,8 +20,7 @@
 
 namespace exo {
 
-// --- membership
-// -------------------------------------------------------------------------------------------
+// --- membership ---
 
 struct PeerAddress {
   std::string host;  // numeric IPv4 or IPv6, or a host name from a peers file
@@ -97,8 +96,7 @@ struct BandwidthProbeAck {
   uint32_t size_bytes = 0;
 };
 
-// --- placements
-// -------------------------------------------------------------------------------------------
+// --- placements ---
 
 struct PlacementPropose {
   Placement placement;
@@ -122,8 +120,7 @@ struct PlacementGone {
   PlacementId placement;
 };  // "I do not hold that"
 
-// --- sessions
-// ---------------------------------------------------------------------------------------------
+// --- sessions ---
 
 // To the tail first (answer SessionReady), then to the head (answer SessionAccepted or
 // SessionRefused). Sent again until answered; a repeat changes nothing.
@@ -167,8 +164,7 @@ struct SessionResume {
   int next_position = 0;
 };
 
-// --- the token's way
-// --------------------------------------------------------------------------------------
+// --- the token's way ---
 
 struct Forward {
   Batch batch;

@@ -202,7 +202,7 @@ NodeInfo get(const wire::NodeInfo& in, Reader& r) {
   for (const wire::PlacementInfo& info : in.placements())
     out.placements.push_back({get(info.placement(), r),
                               r.enumeration(info.state(), PlacementState::failed, "state"),
-                              r.text(info.why(), "why", kSentenceBytes)});
+                              r.text(info.why(), "why", kSentenceBytes), info.idle_us()});
   return out;
 }
 

@@ -97,6 +97,7 @@ void put(const NodeInfo& in, wire::NodeInfo& out) {
     put(info.placement, *one.mutable_placement());
     one.set_state(static_cast<uint32_t>(info.state));
     one.set_why(info.why);
+    one.set_idle_us(info.idle_us);
   }
 }
 

@@ -262,10 +262,10 @@ let failed = 0;
 for (const { name, run } of checks) {
   try {
     await run();
-    console.log(`ok    ${name}`);
+    console.log(`ok ${name}`);
   } catch (error) {
     failed += 1;
-    console.log(`FAIL  ${name}\n      ${error.stack ?? error}`);
+    console.log(`FAILED ${name}\n      ${error.stack ?? error}`);
   }
 }
 console.log(`${checks.length - failed} passed, ${failed} failed`);
