@@ -25,8 +25,7 @@ namespace exo {
 struct PeerAddress {
   std::string host;  // numeric IPv4 or IPv6, or a host name from a peers file
   uint16_t port = 0;
-  std::string interface_type;  // "thunderbolt", "ethernet", "wifi", "loopback", "other": preferred
-                               // in design order
+  std::string interface_type;  // "thunderbolt", "ethernet", "wifi", "loopback", "other"
 };
 
 struct LinkInfo {  // as measured by the node that reports it
@@ -36,7 +35,6 @@ struct LinkInfo {  // as measured by the node that reports it
 };
 
 enum class PlacementState { proposed, loading, ready, draining, failed };
-
 struct PlacementInfo {
   Placement placement;
   PlacementState state = PlacementState::proposed;

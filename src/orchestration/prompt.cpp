@@ -55,7 +55,7 @@ Result<std::string> render_chat(const GenerationRequest& request, const LoadedTe
 }
 
 Error context_exceeded(int context_length, int prompt_tokens) {
-  return invalid_argument(
+  return resource_exhausted(
       fmt::format("This model's maximum context length is {} tokens. However, your messages "
                   "resulted in {} tokens. Please reduce the length of the messages.",
                   context_length, prompt_tokens));

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "topology/layer_ranges.h"
 #include "topology/partition_parts.h"
@@ -127,11 +128,35 @@ std::optional<Chosen> choose(const Ring& ring, const MemoryNeed& need,
   return std::nullopt;
 }
 
-// When the usual order holds the model nowhere, others may: the ends carry more than layers. Every
-// pair of ends is tried; with layers of one size that is exact, as the order between does not
-// matter.
-std::optional<Chosen> choose_other_ends(const Ring& ring, const MemoryNeed& need,
-                                        const std::vector<KvRoom>& rooms) {
+// Orders worth trying when the usual one holds the model nowhere; the ends carry more than layers,
+// and layers may differ in size. Of a few nodes every order, so that a fit is found whenever there
+// is one; of more every pair of ends, which is exact where layers have one size.
+std::vector<Ring> other_orders(const Ring& ring) {
+  constexpr size_t kFewNodes = 6;
+  std::vector<Ring> orders;
+  if (ring.size() <= kFewNodes) {
+    std::vector<size_t> index(ring.size());
+    std::iota(index.begin(), index.end(), size_t{0});
+    while (std::next_permutation(index.begin(), index.end())) {
+      Ring& order = orders.emplace_back();
+      for (const size_t i : index) order.push_back(ring[i]);
+    }
+    return orders;
+  }
+  for (size_t head = 0; head < ring.size(); ++head) {
+    for (size_t tail = ring.size(); tail-- > 0;) {
+      if (head == tail) continue;
+      Ring& order = orders.emplace_back(Ring{ring[head]});
+      for (size_t i = 0; i < ring.size(); ++i)
+        if (i != head && i != tail) order.push_back(ring[i]);
+      order.push_back(ring[tail]);
+    }
+  }
+  return orders;
+}
+
+std::optional<Chosen> choose_other_order(const Ring& ring, const MemoryNeed& need,
+                                         const std::vector<KvRoom>& rooms) {
   constexpr size_t kMostNodes = 16;
   uint64_t usable = 0;
   for (const TopologyNode* node : ring) usable = saturating_add(usable, node->usable_bytes);
@@ -139,16 +164,8 @@ std::optional<Chosen> choose_other_ends(const Ring& ring, const MemoryNeed& need
   if (ring.size() < 2 || ring.size() > kMostNodes ||
       need.shard_bytes(0, need.layer_count(), least.kv_capacity_tokens) > usable)
     return std::nullopt;
-  for (size_t head = 0; head < ring.size(); ++head) {
-    for (size_t tail = ring.size(); tail-- > 0;) {
-      if (head == tail) continue;
-      Ring order{ring[head]};
-      for (size_t i = 0; i < ring.size(); ++i)
-        if (i != head && i != tail) order.push_back(ring[i]);
-      order.push_back(ring[tail]);
-      if (choose_nodes(order, need, least)) return choose(order, need, rooms);
-    }
-  }
+  for (const Ring& order : other_orders(ring))
+    if (choose_nodes(order, need, least)) return choose(order, need, rooms);
   return std::nullopt;
 }
 
@@ -191,7 +208,7 @@ class RingMemoryWeightedPartitioningStrategy final : public PartitioningStrategy
     const Ring ring = ring_order(topology, false);
     std::optional<Chosen> chosen;
     if (!ring.empty()) chosen = choose(ring, need, rooms);
-    if (!chosen) chosen = choose_other_ends(ring, need, rooms);
+    if (!chosen) chosen = choose_other_order(ring, need, rooms);
     if (!chosen) return when_nothing_fits(topology, card, request, need, rooms.back());
     Partition partition = make_partition(card, cut(*chosen, need), chosen->room, name());
     warn_left_out(topology, need, partition);
