@@ -50,7 +50,7 @@ def run(arguments, timeout_s=1800, env=None):
 
 def build(preset, targets=()):
     started = time.time()
-    code, output = run(["cmake", "--preset", preset])
+    code, output = run(["cmake", "--preset", preset, "-DEXO_TESTS=ON", "-DEXO_BENCH=ON"])
     if code == 0:
         available = set(re.findall(r"^(\w+): ", run(["cmake", "--build", "--preset", preset, "--target", "help"])[1], re.M))
         targets = [t for t in targets if t in available]
