@@ -1,5 +1,5 @@
-// ApiClient: the commands' side of a node's HTTP API (libcurl). Blocking; one thread at a time,
-// except cancel(), which any thread or a signal handler's successor may call through `stop`.
+// ApiClient: the commands' side of a node's HTTP API (libcurl). Blocking; one thread at a time. A
+// stream ends early when the flag `stop`, which any thread or signal handler may set, becomes true.
 #pragma once
 
 #include <atomic>

@@ -30,9 +30,8 @@ Result<std::optional<ChatTemplateSource>> find_source(const fs::path& path, bool
 
 ModelStoreOptions model_store_options() {
   ModelStoreOptions options;
-  if (const fs::path builtin = builtin_models_dir(); !builtin.empty())
-    options.builtin.push_back(builtin);
-  options.downloads = downloads_dir();
+  options.builtin = builtin_model_folders(program_path(), EXO_SOURCE_TREE);
+  options.downloads = default_downloads_folder();
   return options;
 }
 

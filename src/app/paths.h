@@ -1,4 +1,4 @@
-// Where things lie on this device. Read from the environment here and nowhere else.
+// Where things lie on this device. The environment is read here, and by download/ for EXO_HOME.
 #pragma once
 
 #include <filesystem>
@@ -6,13 +6,10 @@
 
 namespace exo {
 
-std::filesystem::path
-config_dir();                      // $EXO_CONFIG_DIR, else $XDG_CONFIG_HOME/exo, else ~/.config/exo
-std::filesystem::path home_dir();  // $EXO_HOME, else ~/.cache/exo
-std::filesystem::path downloads_dir();  // home_dir()/downloads
-// models/ beside the installed program (../share/exo/models), else of the source tree; empty when
-// neither exists.
-std::filesystem::path builtin_models_dir();
+// $EXO_CONFIG_DIR, else $XDG_CONFIG_HOME/exo, else ~/.config/exo
+std::filesystem::path config_dir();
+// Of the running program; empty when the system does not say.
+std::filesystem::path program_path();
 std::string environment(const char* name);  // "" when unset
 
 }  // namespace exo

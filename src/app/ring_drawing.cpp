@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "app/api_answer.h"
 #include "app/console.h"
 
 namespace exo {
@@ -15,20 +16,6 @@ struct Box {
   std::string id;
   std::vector<std::string> lines;
 };
-
-std::string text_of(const JsonObject& object, const char* key) {
-  const Json* value = object.if_contains(key);
-  return value != nullptr && value->is_string() ? std::string(value->get_string()) : "";
-}
-double number_of(const JsonObject& object, const char* key) {
-  const Json* value = object.if_contains(key);
-  return value != nullptr && value->is_number() ? value->to_number<double>() : 0;
-}
-const JsonArray& list_of(const JsonObject& object, const char* key) {
-  static const JsonArray empty;
-  const Json* value = object.if_contains(key);
-  return value != nullptr && value->is_array() ? value->get_array() : empty;
-}
 
 std::vector<std::string> describe(const JsonObject& node, const std::string& layers) {
   const Json* self = node.if_contains("self");

@@ -9,6 +9,7 @@
 #include <string>
 #include <thread>
 
+#include "app/api_answer.h"
 #include "app/api_client.h"
 #include "app/console.h"
 #include "app/ring_drawing.h"
@@ -17,28 +18,6 @@
 
 namespace exo {
 namespace {
-
-// The getters of core/json.h, for answers of our own API: absent or odd fields read as empty.
-std::string text_of(const JsonObject& object, std::string_view key) {
-  const auto value = get_string(object, key);
-  return value.ok() ? value->value_or("") : "";
-}
-double number_of(const JsonObject& object, std::string_view key) {
-  const auto value = get_number(object, key);
-  return value.ok() ? value->value_or(0) : 0;
-}
-bool flag_of(const JsonObject& object, std::string_view key) {
-  const auto value = get_bool(object, key);
-  return value.ok() && value->value_or(false);
-}
-const JsonArray& list_of(const JsonObject& object, std::string_view key) {
-  static const JsonArray empty;
-  const auto value = get_array(object, key);
-  return value.ok() && *value != nullptr ? **value : empty;
-}
-uint64_t bytes_of(const JsonObject& object, std::string_view key) {
-  return static_cast<uint64_t>(number_of(object, key));
-}
 
 Result<JsonObject> fetch(std::string_view path) {
   const ApiClient client = TRY(find_local_node());

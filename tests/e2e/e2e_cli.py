@@ -71,7 +71,7 @@ def shown_states():
 
 @check
 def ports():
-    """a port that another exo holds is passed over when none was asked for, else it is a clear error"""
+    """a port that was asked for and that another exo holds is a clear error"""
     with Cluster() as cluster:
         a = cluster.start("--discovery-module", "none")
         asked = subprocess.run([EXO, "serve", "--chatgpt-api-port", str(a.api_port), "--discovery-module", "none"],

@@ -29,7 +29,7 @@ def two_nodes():
         assert time.monotonic() - started < 3, "joining took longer than 3 s"
         assert a.chat("What is exo?") == EXO_ANSWER
         layers = a.layers()
-        assert sorted(layers.values()) == sorted(layers.values()) and len(layers) == 2, layers
+        assert len(layers) == 2, layers
         covered = sorted(layers.values())
         assert covered[0][0] == 0 and covered[0][1] == covered[1][0] and covered[1][1] == 12, layers
         assert b.chat("What is exo?") == EXO_ANSWER, "the second node answers otherwise"
