@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The command line: help, exit codes, run with and without a node, ports, probes."""
-import json, os, pathlib, shutil, struct, subprocess, sys
+import json, os, pathlib, re, shutil, struct, subprocess, sys
+import urllib.error, urllib.request
 
 from harness import EXO, ROOT, Cluster, check, finish, free_port
 from harness import wait_until
@@ -77,6 +78,57 @@ def ports():
         asked = subprocess.run([EXO, "serve", "--chatgpt-api-port", str(a.api_port), "--discovery-module", "none"],
                                env=cluster.environment(), text=True, capture_output=True, timeout=20)
         assert asked.returncode == 1 and str(a.api_port) in asked.stderr, asked
+
+
+@check
+def next_free_port():
+    """where no port was asked for, the next free one after another exo's is taken and printed"""
+    with Cluster() as cluster:
+        def start(config):
+            process = subprocess.Popen([EXO, "serve", "--disable-tui", "--discovery-module", "none"], env=cluster.environment(config),
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            lines = []
+            for line in process.stdout:
+                lines.append(line)
+                if found := re.search(r"http://localhost:(\d+)", line):
+                    return process, int(found[1])
+            raise AssertionError("".join(lines))
+        first, port = start("one")
+        try:
+            second, next_port = start("two")
+            try:
+                assert next_port > port, (port, next_port)
+                status = json.load(urllib.request.urlopen(f"http://127.0.0.1:{next_port}/health", timeout=5))
+                assert status["status"] == "ok", status
+            finally:
+                second.kill()
+        finally:
+            first.kill()
+
+
+@check
+def served_to_the_network():
+    """--api-host 0.0.0.0 wants a key, answers on this machine's other address, and only with the key"""
+    with Cluster() as cluster:
+        refused = subprocess.run([EXO, "serve", "--api-host", "0.0.0.0", "--discovery-module", "none", "--chatgpt-api-port", str(free_port())],
+                                 env=cluster.environment(), text=True, capture_output=True, timeout=20)
+        assert refused.returncode == 1 and "--api-key" in refused.stderr, refused
+        node = cluster.start("--api-host", "0.0.0.0", "--api-key", "secret", "--discovery-module", "none")
+        addresses = subprocess.run(["hostname", "-I"], text=True, capture_output=True).stdout.split()
+        host = next((a for a in addresses if "." in a), "127.0.0.1")
+
+        def models(headers):
+            request = urllib.request.Request(f"http://{host}:{node.api_port}/v1/models", headers=headers)
+            try:
+                return urllib.request.urlopen(request, timeout=5).status
+            except urllib.error.HTTPError as error:
+                return error.code
+        assert models({}) == 401
+        assert models({"Authorization": "Bearer wrong"}) == 401
+        assert models({"Authorization": "Bearer secret"}) == 200
+        assert models({"Authorization": "Bearer secret", "Host": "evil.example"}) in (400, 403)
+        shown = cluster.command("status").stdout
+        assert host == "127.0.0.1" or f"http://{host}:{node.api_port}" in shown, shown
 
 
 @check

@@ -123,4 +123,41 @@ def stranger_and_invitation():
         assert a.chat("What is exo?") == EXO_ANSWER
 
 
+@check
+def revoked_device():
+    """a revoked device is shut out by every node, also after they start anew"""
+    with Cluster() as cluster:
+        a, b, c = cluster.start(), cluster.start(), cluster.start()
+        for node in (a, b, c):
+            node.wait_nodes(3)
+        revoked = cluster.command("revoke", "node-3", port=a.api_port)
+        assert revoked.returncode == 0 and "shut out" in revoked.stdout, revoked
+        for node in (a, b):
+            wait_until(lambda node=node: len(node.alive()) == 2, 5, f"{node.name} shuts it out")
+        b.stop()
+        b = cluster.start(name="node-2")
+        for node in (a, b):
+            node.wait_nodes(2)
+        time.sleep(2)
+        assert len(a.alive()) == 2 and len(b.alive()) == 2, "the revoked device came back"
+        assert a.chat("What is exo?") == EXO_ANSWER
+        unknown = cluster.command("revoke", "nobody", port=a.api_port)
+        assert unknown.returncode == 1 and "nobody" in unknown.stderr, unknown
+
+
+@check
+def unload_everywhere():
+    """exo unload frees the model on every node that holds a part"""
+    with Cluster() as cluster:
+        a, b = cluster.start(), cluster.start()
+        a.wait_nodes(2)
+        b.wait_nodes(2)
+        a.chat("hi")
+        wait_until(lambda: len(b.layers()) == 2, 5, "the second node knows the placement")
+        assert cluster.command("unload", "demo", port=b.api_port).returncode == 0
+        for node in (a, b):
+            wait_until(lambda node=node: not node.layers(), 5, f"{node.name} holds nothing")
+        assert b.chat("What is exo?") == EXO_ANSWER
+
+
 finish()
