@@ -2,9 +2,9 @@
 """Builds and runs every test; the last line is "N passed, M failed".
 
 usage: ./dev test [--full] [--only PATTERN]
-Default: lint, release build and all its tests, AddressSanitizer over the readers of model files, end-to-end
-tests with real processes and clients. --full adds AddressSanitizer and ThreadSanitizer over everything they
-can run on, fuzzing, and thousands of simulator seeds.
+Default: lint, release build and all its tests, AddressSanitizer over the parsers and the simulator, end-to-end
+tests with real processes and clients. --full adds AddressSanitizer, UndefinedBehaviorSanitizer and
+ThreadSanitizer over everything they can run on, fuzzing, and thousands of simulator seeds.
 """
 import json, os, pathlib, re, subprocess, sys, tempfile, time
 
@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 FULL = "--full" in sys.argv
 ONLY = re.compile(sys.argv[sys.argv.index("--only") + 1]) if "--only" in sys.argv else None
 # What fits the time of a cold run; --full takes everything.
-ASAN_TESTS = ["test_base", "test_core", "test_tensor"]
+ASAN_TESTS = ["test_base", "test_core", "test_tensor", "test_text", "test_media", "test_networking", "sim_test"]
 TSAN_TESTS = ["test_base", "test_inference", "test_orchestration", "sim_test"]  # gRPC is not instrumented
 FUZZ_SECONDS = 60
 
@@ -125,11 +125,13 @@ def run_lines(name, arguments, timeout_s=900, env=None):
 
 
 def sanitizers():
-    asan = {"ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1", "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
     if build("asan", [] if FULL else ASAN_TESTS):
         for program in gtest_programs("asan"):
             if FULL or program.name in ASAN_TESTS:
-                run_gtest(program, "asan", 3600, asan)
+                run_gtest(program, "asan", 3600, {"ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1"})
+    if FULL and build("ubsan"):
+        for program in gtest_programs("ubsan"):
+            run_gtest(program, "ubsan", 3600, {"UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"})
     if FULL and build("tsan", TSAN_TESTS):
         for program in gtest_programs("tsan"):
             if program.name in TSAN_TESTS:

@@ -34,7 +34,7 @@ struct SchedulerOptions {
   int vocab_size = 0;      // ids beyond are refused; 0 = any
   int max_batch_rows = 512;
   int max_sequences = 64;
-  int max_queue = 256;
+  int max_queue = 1024;
 };
 
 struct SchedulerStats {

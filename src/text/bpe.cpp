@@ -194,7 +194,7 @@ Result<MergePair> read_merge(const Json& value) {
 
 }  // namespace
 
-Result<void> read_merges(const JsonArray& list, BpeConfig& config) {
+Result<void> read_merges(const JsonArray& list, UnknownMerge unknown, BpeConfig& config) {
   if (list.size() > kMaxMerges)
     return corrupt(fmt::format("{} merges are more than {}", list.size(), kMaxMerges));
   config.merges.reserve(list.size());
@@ -209,6 +209,7 @@ Result<void> read_merges(const JsonArray& list, BpeConfig& config) {
     merged += pair.right.substr(std::min(config.continuing_prefix.size(), pair.right.size()));
     const auto id = config.vocabulary.find(merged);
     if (!left || !right || !id) {
+      if (unknown == UnknownMerge::skip) continue;
       return corrupt(fmt::format("merge '{} {}' names a token that is not in the vocabulary",
                                  pair.left, pair.right));
     }
@@ -230,7 +231,7 @@ Result<std::unique_ptr<const TokenModel>> parse_bpe(const JsonObject& object) {
   }
   const JsonArray* merges = TRY(get_array(object, "merges"));
   if (merges == nullptr) return corrupt("the BPE model has no 'merges'");
-  TRY(read_merges(*merges, config));
+  TRY(read_merges(*merges, UnknownMerge::refuse, config));
   return std::unique_ptr<const TokenModel>(std::make_unique<Bpe>(std::move(config)));
 }
 

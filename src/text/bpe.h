@@ -64,8 +64,11 @@ class Bpe final : public TokenModel {
   TokenId byte_tokens_[256];          // "<0x00>" .. "<0xFF>", -1 where there is none
 };
 
+// A merge of tokens that the vocabulary lacks: Hugging Face's tokenizers refuse it, llama.cpp never
+// meets it.
+enum class UnknownMerge { refuse, skip };
 // Merges in order of rank, each "left right" or ["left", "right"]; config.vocabulary names them.
-Result<void> read_merges(const JsonArray& list, BpeConfig& config);
+Result<void> read_merges(const JsonArray& list, UnknownMerge unknown, BpeConfig& config);
 
 Result<std::unique_ptr<const TokenModel>> parse_bpe(const JsonObject& object);
 

@@ -184,7 +184,7 @@ Result<PipelineParts> gpt2_parts(const JsonObject& metadata) {
   config.vocabulary = std::move(tokens.vocabulary);
   config.ignore_merges = kind.ignore_merges;
   const JsonArray& merges = *TRY(required_array(metadata, "tokenizer.ggml.merges"));
-  TRY(read_merges(merges, config));
+  TRY(read_merges(merges, UnknownMerge::skip, config));
   parts.model = std::make_unique<Bpe>(std::move(config));
   return parts;
 }
