@@ -128,7 +128,7 @@ def sanitizers():
     if build("asan", [] if FULL else ASAN_TESTS):
         for program in gtest_programs("asan"):
             if FULL or program.name in ASAN_TESTS:
-                run_gtest(program, "asan", 3600, {"ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1"})
+                run_gtest(program, "asan", 3600, {"ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1", "LSAN_OPTIONS": f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0"})
     if FULL and build("ubsan"):
         for program in gtest_programs("ubsan"):
             run_gtest(program, "ubsan", 3600, {"UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"})

@@ -228,7 +228,7 @@ Value slice_filter(Runtime& runtime, const Value& input, const Arguments& argume
 
 Value attribute(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const BoundArguments bound("attr", arguments, {"name"}, 1);
-  const std::string& name = bound.text(0, "");
+  const std::string name = bound.text(0, "");
   if (input.is_dict() && find_container_method(input, name) == nullptr)
     return Value::undefined("'dict' object has no attribute '" + name + "'");
   return get_attribute(runtime, input, name);

@@ -92,7 +92,7 @@ Value split_method(Runtime& runtime, const Value& self, const Arguments& argumen
   runtime.budget.check_size(self.text().size() * 4);  // what the pieces take while it works
   if (!bound.has(0) || bound.at(0).is_none())
     return split_pieces(runtime, self, split_space(self.text(), limit, from_right));
-  const std::string& separator = bound.text(0, "");
+  const std::string separator = bound.text(0, "");
   if (separator.empty()) fail("split() needs a separator that is not empty");
   return split_pieces(runtime, self, split_text(self.text(), separator, limit, from_right));
 }
@@ -109,7 +109,7 @@ Value splitlines(Runtime& runtime, const Value& self, const Arguments& arguments
 
 Value partition_at(Runtime& runtime, const Value& self, const Arguments& arguments, bool last) {
   const BoundArguments bound("partition", arguments, {"sep"}, 1);
-  const std::string& separator = bound.text(0, "");
+  const std::string separator = bound.text(0, "");
   if (separator.empty()) fail("partition() needs a separator that is not empty");
   const std::string& text = self.text();
   runtime.budget.allocate(text.size());
@@ -144,7 +144,7 @@ Value join(Runtime& runtime, const Value& self, const Arguments& arguments) {
 
 Value aligned(Runtime& runtime, const Value& self, const Arguments& arguments, char align) {
   const BoundArguments bound("center", arguments, {"width", "fillchar"}, 1);
-  const std::string& fill = bound.text(1, " ");
+  const std::string fill = bound.text(1, " ");
   if (count_code_points(fill) != 1) fail("the fill character must be one character");
   return like(self,
               pad(self.text(), checked_width(bound.integer(0, 0)), align, fill, runtime.budget));
@@ -157,7 +157,7 @@ Value rjust(Runtime& runtime, const Value& self, const Arguments& arguments) {
 }
 Value center(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const BoundArguments bound("center", arguments, {"width", "fillchar"}, 1);
-  const std::string& fill = bound.text(1, " ");
+  const std::string fill = bound.text(1, " ");
   if (count_code_points(fill) != 1) fail("the fill character must be one character");
   return like(self,
               center_text(self.text(), checked_width(bound.integer(0, 0)), fill, runtime.budget));
@@ -192,12 +192,12 @@ Value expandtabs(Runtime& runtime, const Value& self, const Arguments& arguments
 
 Value removeprefix(Runtime&, const Value& self, const Arguments& arguments) {
   const BoundArguments bound("removeprefix", arguments, {"prefix"}, 1);
-  const std::string& prefix = bound.text(0, "");
+  const std::string prefix = bound.text(0, "");
   return self.text().starts_with(prefix) ? like(self, self.text().substr(prefix.size())) : self;
 }
 Value removesuffix(Runtime&, const Value& self, const Arguments& arguments) {
   const BoundArguments bound("removesuffix", arguments, {"suffix"}, 1);
-  const std::string& suffix = bound.text(0, "");
+  const std::string suffix = bound.text(0, "");
   const std::string& text = self.text();
   return text.ends_with(suffix) ? like(self, text.substr(0, text.size() - suffix.size())) : self;
 }

@@ -56,7 +56,7 @@ Value endswith(Runtime&, const Value& self, const Arguments& a) { return has_aff
 
 Value find_in(Runtime& runtime, const Value& self, const Arguments& arguments, bool last) {
   const BoundArguments bound("find", arguments, {"sub", "start", "end"}, 1);
-  const std::string& wanted = bound.text(0, "");
+  const std::string wanted = bound.text(0, "");
   runtime.budget.step(self.text().size() / 64);
   const Window view = window(self, bound);
   const size_t at = find_text(view.text, wanted, last);
@@ -78,7 +78,7 @@ Value rindex_method(Runtime& r, const Value& self, const Arguments& a) {
 
 Value count(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const BoundArguments bound("count", arguments, {"sub", "start", "end"}, 1);
-  const std::string& wanted = bound.text(0, "");
+  const std::string wanted = bound.text(0, "");
   runtime.budget.step(self.text().size() / 64);
   const Window view = window(self, bound);
   if (!view.valid) return 0;

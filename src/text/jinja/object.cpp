@@ -124,7 +124,7 @@ Int BoundArguments::integer(size_t position, Int otherwise) const {
   if (!at(position).is_integral()) fail(std::string(function_) + "() needs an integer");
   return at(position).integer();
 }
-const std::string& BoundArguments::text(size_t position, const std::string& otherwise) const {
+std::string BoundArguments::text(size_t position, const std::string& otherwise) const {
   if (!has(position)) return otherwise;
   if (at(position).is_undefined()) fail(at(position).undefined_message());
   if (!at(position).is_string())

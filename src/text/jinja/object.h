@@ -33,7 +33,7 @@ class BoundArguments {
   const Value& at(size_t position) const { return *values_[position]; }
   bool flag(size_t position, bool otherwise = false) const;
   Int integer(size_t position, Int otherwise) const;
-  const std::string& text(size_t position, const std::string& otherwise) const;
+  std::string text(size_t position, const std::string& otherwise) const;
 
  private:
   std::string_view function_;
