@@ -84,6 +84,32 @@ Shape attention(const Tensor& q, const KvLayer& layer, std::span<const Attention
   return {q.rows(), static_cast<int64_t>(params.heads) * params.v_dim};
 }
 
+Shape columns(const Tensor& x, int64_t begin, int64_t count) {
+  CHECK(x.shape.size() == 2 && begin >= 0 && count > 0 && begin + count <= x.width(),
+        "columns outside the rows");
+  return {x.rows(), count};
+}
+
+Shape add_rows(const Tensor& sum, const Tensor& y, std::span<const int32_t> rows,
+               std::span<const float> weights) {
+  CHECK(sum.shape.size() == 2 && y.shape.size() == 2 && sum.width() == y.width(),
+        "add_rows: widths differ");
+  CHECK(y.rows() == static_cast<int64_t>(rows.size()) && rows.size() == weights.size(),
+        "add_rows: one target and weight per row");
+  for (const int32_t row : rows) CHECK(row >= 0 && row < sum.rows(), "add_rows: row out of range");
+  return sum.shape;
+}
+
+void route(const Tensor& logits, const RouteParams& params) {
+  CHECK(logits.shape.size() == 2 && params.per_row >= 1 && params.per_row <= logits.width(),
+        "route: experts of a token");
+  CHECK(params.groups >= 1 && logits.width() % params.groups == 0 && params.groups_used >= 1 &&
+            params.groups_used <= params.groups &&
+            params.per_row <= logits.width() / params.groups * params.groups_used,
+        "route: groups");
+  CHECK(params.bias == nullptr || params.bias->width() == logits.width(), "route: bias");
+}
+
 Shape gather_rows(const Tensor& x, std::span<const int32_t> rows) {
   CHECK(x.shape.size() == 2, "gather_rows needs a matrix");
   for (const int32_t row : rows) CHECK(row >= 0 && row < x.rows(), "row out of range");

@@ -17,6 +17,10 @@ void kv_write(const KvLayer& layer, const Tensor& k, const Tensor& v,
               std::span<const AttentionSpan> spans);
 Shape attention(const Tensor& q, const KvLayer& layer, std::span<const AttentionSpan> spans,
                 const AttentionParams& params);
+Shape columns(const Tensor& x, int64_t begin, int64_t count);
+Shape add_rows(const Tensor& sum, const Tensor& y, std::span<const int32_t> rows,
+               std::span<const float> weights);
+void route(const Tensor& logits, const RouteParams& params);
 Shape gather_rows(const Tensor& x, std::span<const int32_t> rows);
 void top_k(const Tensor& logits, int k);
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/routing.h"
 #include "core/ids.h"
 
 namespace exo {
@@ -43,6 +44,7 @@ struct AttentionSpan {
   int row_count = 0;
   int first_position = 0;           // of row_begin; absolute
   std::span<const int32_t> blocks;  // block table: position p lies in blocks[p / block_size]
+  int sequence_length = 0;          // tokens known of it: a prompt's chunks say the whole prompt's
 };
 
 struct AttentionParams {
@@ -55,6 +57,8 @@ struct AttentionParams {
   float soft_cap = 0;             // 0 = off; else cap * tanh(score / cap)
   const Tensor* sinks = nullptr;  // [heads], an extra logit per head that takes no value (gpt-oss)
 };
+
+enum class Gelu { erf, tanh, quick };  // exact; tanh approximation; x * sigmoid(1.702 x)
 
 class Ops {
  public:
@@ -71,6 +75,10 @@ class Ops {
   virtual Tensor multiply(const Tensor& x, const Tensor& y) = 0;
   virtual Tensor scale(const Tensor& x, float factor) = 0;
   virtual Tensor silu(const Tensor& x) = 0;
+  virtual Tensor gelu(const Tensor& x, Gelu kind) = 0;      // Hendrycks and Gimpel 2016
+  virtual Tensor soft_cap(const Tensor& x, float cap) = 0;  // cap * tanh(x / cap)
+  virtual Tensor columns(const Tensor& x, int64_t begin,
+                         int64_t count) = 0;  // a slice of every row: [n, width] -> [n, count]
   virtual Tensor rope(const Tensor& x, std::span<const int32_t> positions,
                       const RopeParams& params) = 0;  // x [n, heads*head_dim]
   virtual void kv_write(KvLayer& layer, const Tensor& k, const Tensor& v,
@@ -79,6 +87,10 @@ class Ops {
       const Tensor& q, const KvLayer& layer, std::span<const AttentionSpan> spans,
       const AttentionParams& params) = 0;  // q [n, heads*k_dim] -> [n, heads*v_dim]
   virtual Tensor gather_rows(const Tensor& x, std::span<const int32_t> rows) = 0;
+  // A copy of `sum` in which row rows[i] has got weights[i] * y[i] added, i in order.
+  virtual Tensor add_rows(const Tensor& sum, const Tensor& y, std::span<const int32_t> rows,
+                          std::span<const float> weights) = 0;
+  virtual Routing route(const Tensor& logits, const RouteParams& params) = 0;  // [n, experts]
   virtual std::vector<TokenId> argmax(
       const Tensor& logits) = 0;  // one per row; of equal values the lowest id
   struct TopK {

@@ -50,6 +50,17 @@ std::vector<OpCase> all_cases() {
   add("multiply", [](Ops& ops, T x, T y, T) { return ops.multiply(x, y); });
   add("scale", [](Ops& ops, T x, T, T) { return ops.scale(x, -0.37f); });
   add("silu", [](Ops& ops, T x, T, T) { return ops.silu(ops.scale(x, 12.0f)); });
+  for (const Gelu kind : {Gelu::erf, Gelu::tanh, Gelu::quick})
+    add("gelu", [=](Ops& ops, T x, T, T) { return ops.gelu(x, kind); });
+  add("soft_cap", [](Ops& ops, T x, T, T) { return ops.soft_cap(ops.scale(x, 4), 5.0f); });
+  add("columns", [](Ops& ops, T x, T, T) { return ops.columns(x, 7, x.width() - 20); });
+  add("add_rows", [](Ops& ops, T x, T y, T) {
+    const auto last = static_cast<int32_t>(x.rows() - 1);
+    const int32_t rows[] = {last, 0, last};
+    const float weights[] = {0.5f, -2.0f, 3.0f};
+    const int32_t parts[] = {0, last / 2, last};
+    return ops.add_rows(x, ops.gather_rows(y, parts), rows, weights);
+  });
   add("swiglu", [](Ops& ops, T x, T y, T) { return ops.swiglu(x, y); });
   add("gather", [](Ops& ops, T x, T, T) {
     const int32_t rows[] = {static_cast<int32_t>(x.rows() - 1), 0};

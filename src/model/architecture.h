@@ -34,6 +34,12 @@ struct WeightSpec {
   std::string name;
   Shape shape;
   SplitAxis split = SplitAxis::none;
+  // Where `shape` is only a part of what the file holds under `name`: the file's shape, and the row
+  // the part begins at, counting all dimensions but the last as rows (a fused projection's share,
+  // one expert of a stack [experts, m, k]).
+  Shape stored = {};
+  int64_t row_begin = 0;
+  float offset = 0;  // added to every element (vectors only): Gemma stores its norms less one
 };
 
 // What a step has at hand. Rows of all entries lie one after another.

@@ -4,10 +4,27 @@
 
 #include <any>
 #include <string>
+#include <vector>
 
 #include "backend/ops.h"
 
 namespace exo {
+
+// A mixture of experts in place of the MLP (Shazeer et al. 2017).
+struct ExpertsConfig {
+  enum class Names { mixtral, qwen };  // what config.json's families call the tensors
+  int count = 0;                       // 0: every layer has a plain MLP
+  int per_token = 0;
+  int width = 0;             // of one expert
+  int shared_width = 0;      // of the expert every token goes to; 0: none
+  bool renormalize = false;  // the chosen experts' weights sum to 1
+  std::vector<bool> plain;   // layers with an MLP all the same; empty: none
+  Names names = Names::qwen;
+
+  bool in(int layer) const {
+    return count > 0 && (plain.empty() || !plain[static_cast<size_t>(layer)]);
+  }
+};
 
 struct Config {
   int layer_count = 0;
@@ -17,16 +34,26 @@ struct Config {
   int kv_heads = 0;
   int head_dim = 0;
   int vocab_size = 0;
-  int context_length = 0;  // tokens
-  int window = 0;          // sliding attention; 0 = full
+  int context_length = 0;          // tokens
+  int window = 0;                  // sliding attention; 0 = full
+  std::vector<int> layer_windows;  // where layers differ in it: one per layer
   float norm_eps = 0;
   bool tied_embeddings = false;
   bool qkv_bias = false;
   bool output_bias = false;  // of the attention's output projection
   bool mlp_bias = false;
+  bool qk_norm = false;  // queries and keys are normed per head
+  ExpertsConfig experts;
   RopeParams rope;
+  // A sequence longer than this (tokens) turns by `far_rope` instead; 0: never (longrope).
+  int far_beyond = 0;
+  RopeParams far_rope;
   bool gguf = false;  // weights carry llama.cpp's names
   std::any extra;     // what only this family has
+
+  int window_of(int layer) const {
+    return layer_windows.empty() ? window : layer_windows[static_cast<size_t>(layer)];
+  }
 };
 
 // Keys and values of one layer.

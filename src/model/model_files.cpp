@@ -86,15 +86,15 @@ Result<void> count_bytes(ModelFiles& model, WeightFormat format) {
   card.embedding_bytes = card.head_bytes = card.parameter_count = 0;
   card.layer_bytes.assign(static_cast<size_t>(model.config.layer_count), 0);
   std::map<std::string_view, uint64_t> by_dtype;
-  std::set<std::string> counted;
+  std::set<std::pair<std::string, int64_t>> counted;
   for (const WeightSpec& spec : model.architecture->declare(model.config)) {
-    const HostTensor tensor = TRY(model.tensors->find(spec.name));
+    const HostTensor tensor = TRY(find_weight(spec, *model.tensors));
     const DType loaded = shapes::weight_dtype(tensor, format);
     const uint64_t bytes = row_bytes(loaded, tensor.elements());
     if (spec.part == Part::embedding) card.embedding_bytes += bytes;
     if (spec.part == Part::head) card.head_bytes += bytes;
     if (spec.part == Part::layer) card.layer_bytes[static_cast<size_t>(spec.layer)] += bytes;
-    if (!counted.insert(spec.name).second) {
+    if (!counted.insert({spec.name, spec.row_begin}).second) {
       card.tied_embedding = card.tied_embedding || spec.part == Part::head;
       continue;
     }

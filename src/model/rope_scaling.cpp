@@ -52,7 +52,48 @@ Result<RopeFrequencies> read_yarn(ConfigReader& scaling, const std::vector<doubl
   return scale_yarn(inverse, theta, params);
 }
 
+// LongRoPE (Ding et al. 2024): a factor for each wave, one list for short and one for long texts.
+Result<RopeFrequencies> read_longrope(ConfigReader& scaling, const JsonObject& json,
+                                      const std::vector<double>& inverse, int original,
+                                      int context_length) {
+  const auto divide = [&](const char* key) -> Result<std::vector<float>> {
+    scaling.present(key);
+    const JsonArray* factors = TRY(get_array(json, key));
+    if (factors == nullptr || factors->size() != inverse.size())
+      return invalid_argument(
+          fmt::format("'{}' must hold {} factors, one for each rotary pair", key, inverse.size()));
+    std::vector<float> divided;
+    for (size_t i = 0; i < inverse.size(); ++i) {
+      boost::system::error_code failed;
+      const double factor = (*factors)[i].to_number<double>(failed);
+      if (failed || !positive(factor))
+        return invalid_argument(fmt::format("'{}' holds a value that is not positive", key));
+      divided.push_back(static_cast<float>(inverse[i] / factor));
+    }
+    return divided;
+  };
+  RopeFrequencies rope;
+  rope.inverse = TRY(divide("short_factor"));
+  rope.far = TRY(divide("long_factor"));
+  rope.far_beyond = original;
+  double factor = static_cast<double>(context_length) / original;
+  factor = original == context_length ? scaling.number("factor", factor) : factor;
+  scaling.present("factor");
+  const double standard =
+      factor <= 1 || original <= 1 ? 1 : std::sqrt(1 + std::log(factor) / std::log(original));
+  rope.attention_factor = static_cast<float>(scaling.number("attention_factor", standard));
+  TRY(scaling.finish());
+  return rope;
+}
+
 }  // namespace
+
+double read_partial_rotary(ConfigReader& config) {
+  const double top = config.number("partial_rotary_factor", 1);
+  const JsonObject* parameters = config.object("rope_parameters");
+  if (parameters == nullptr) return top;
+  return ConfigReader(*parameters).number("partial_rotary_factor", top);
+}
 
 std::vector<double> rope_frequencies(double theta, int rotary_dims) {
   std::vector<double> inverse;
@@ -111,12 +152,20 @@ Result<RopeFrequencies> read_rope(ConfigReader& config, double default_theta, in
   if (parameters == nullptr) parameters = old_style;
   const JsonObject none;
   ConfigReader scaling(parameters == nullptr ? none : *parameters);
+  scaling.present("partial_rotary_factor");
   const double theta = scaling.number("rope_theta", top_theta);
   const std::string type = scaling.text("rope_type", scaling.text("type", "default"));
   if (!(theta > 1) || !std::isfinite(theta))
     return invalid_argument(fmt::format("'rope_theta' is {}, which is out of range", theta));
   const std::vector<double> inverse = rope_frequencies(theta, rotary_dims);
   if (type == "llama3") return read_llama3(scaling, inverse);
+  if (type == "longrope" || type == "su") {
+    const int original =
+        scaling.size("original_max_position_embeddings",
+                     config.size("original_max_position_embeddings", context_length));
+    return read_longrope(scaling, *parameters, inverse, original, context_length);
+  }
+  config.present("original_max_position_embeddings");
   if (type == "yarn") return read_yarn(scaling, inverse, theta, context_length);
   if (type != "default" && type != "linear")
     return unsupported(fmt::format("rope scaling of type '{}' is not known here", type));

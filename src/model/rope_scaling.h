@@ -12,6 +12,8 @@ namespace exo {
 struct RopeFrequencies {
   std::vector<float> inverse;     // [rotary_dims / 2]
   float attention_factor = 1.0f;  // on cos and sin
+  std::vector<float> far;         // longrope: for sequences longer than far_beyond tokens
+  int far_beyond = 0;
 };
 
 struct YarnParams {
@@ -28,6 +30,9 @@ struct Llama3Params {
   double high_freq_factor = 4;
   double original_context = 0;
 };
+
+// The part of each head that turns, wherever the config says it.
+double read_partial_rotary(ConfigReader& config);
 
 std::vector<double> rope_frequencies(double theta, int rotary_dims);
 RopeFrequencies scale_linear(const std::vector<double>& inverse, double factor);

@@ -6,6 +6,8 @@
 #include <map>
 #include <set>
 
+#include "tensor/quantize.h"
+
 namespace exo {
 namespace {
 
@@ -21,19 +23,36 @@ bool wanted(const WeightSpec& spec, const Shard& shard) {
   return false;
 }
 
-Result<HostTensor> find_checked(const WeightSpec& spec, const TensorFiles& files) {
+// `vector` as float32 with `offset` added.
+HostTensor with_offset(const HostTensor& vector, float offset) {
+  const auto values = std::make_shared<std::vector<float>>(static_cast<size_t>(vector.elements()));
+  to_f32(vector.dtype, vector.bytes.data(), *values);
+  for (float& value : *values) value += offset;
+  return {DType::f32, vector.shape, std::as_bytes(std::span(*values)), values};
+}
+
+}  // namespace
+
+Result<HostTensor> find_weight(const WeightSpec& spec, const TensorFiles& files) {
   if (!files.contains(spec.name))
     return corrupt(
         fmt::format("the tensor '{}' is missing: is a file of the model missing?", spec.name));
   HostTensor tensor = TRY(files.find(spec.name));
-  if (tensor.shape != spec.shape)
+  const Shape& stored = spec.stored.empty() ? spec.shape : spec.stored;
+  if (tensor.shape != stored)
     return corrupt(fmt::format("the tensor '{}' has the shape [{}], but the config asks for [{}]",
-                               spec.name, fmt::join(tensor.shape, ", "),
-                               fmt::join(spec.shape, ", ")));
+                               spec.name, fmt::join(tensor.shape, ", "), fmt::join(stored, ", ")));
+  if (spec.stored.empty()) return tensor;
+  const size_t row = row_bytes(tensor.dtype, tensor.shape.back());
+  const int64_t rows = HostTensor{.shape = spec.shape}.elements() / spec.shape.back();
+  const size_t begin = static_cast<size_t>(spec.row_begin) * row;
+  CHECK(spec.shape.back() == stored.back() &&
+            begin + static_cast<size_t>(rows) * row <= tensor.bytes.size(),
+        "a part outside its tensor");
+  tensor.bytes = tensor.bytes.subspan(begin, static_cast<size_t>(rows) * row);
+  tensor.shape = spec.shape;
   return tensor;
 }
-
-}  // namespace
 
 const Tensor& Weights::at(const std::vector<Slots>& groups, int group, int slot) {
   CHECK(group >= 0 && group < static_cast<int>(groups.size()), "a layer of another shard");
@@ -46,7 +65,7 @@ Result<void> check_weights(const Architecture& architecture, const Config& confi
                            const TensorFiles& files) {
   std::set<std::string, std::less<>> declared;
   for (const WeightSpec& spec : architecture.declare(config)) {
-    TRY(find_checked(spec, files));
+    TRY(find_weight(spec, files));
     declared.insert(spec.name);
   }
   for (const std::string& name : files.names())
@@ -68,12 +87,14 @@ class WeightLoader {
   Result<void> add(const WeightSpec& spec) {
     if (!wanted(spec, options_.shard)) return {};
     // A tied head on the shard that also embeds is the same memory.
-    auto known = by_name_.find(spec.name);
-    if (known == by_name_.end()) {
-      const HostTensor host = TRY(find_checked(spec, files_));
+    const std::pair part(spec.name, spec.row_begin);
+    auto known = by_part_.find(part);
+    if (known == by_part_.end()) {
+      HostTensor host = TRY(find_weight(spec, files_));
+      if (spec.offset != 0) host = with_offset(host, spec.offset);
       auto tensor = backend_.upload_weight(host, options_.format);
       if (!tensor.ok()) return tensor.error().in(spec.name);
-      known = by_name_.emplace(spec.name, std::move(tensor).value()).first;
+      known = by_part_.emplace(part, std::move(tensor).value()).first;
     }
     auto& group = spec.part == Part::layer
                       ? weights_.layers_[static_cast<size_t>(spec.layer - weights_.layer_begin_)]
@@ -90,7 +111,7 @@ class WeightLoader {
   Backend& backend_;
   const WeightOptions& options_;
   Weights weights_;
-  std::map<std::string, Tensor> by_name_;
+  std::map<std::pair<std::string, int64_t>, Tensor> by_part_;
 };
 
 Result<Weights> load_weights(const Architecture& architecture, const Config& config,

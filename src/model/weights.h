@@ -38,6 +38,9 @@ class Weights {
 Result<void> check_weights(const Architecture& architecture, const Config& config,
                            const TensorFiles& files);
 
+// What `spec` names in the files, with its shape checked; a view, nothing is copied.
+Result<HostTensor> find_weight(const WeightSpec& spec, const TensorFiles& files);
+
 struct WeightOptions {
   Shard shard;
   WeightFormat format = WeightFormat::as_stored;

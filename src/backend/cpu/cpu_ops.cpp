@@ -120,6 +120,39 @@ Tensor CpuOps::swiglu(const Tensor& gate, const Tensor& up) {
   });
 }
 
+Tensor CpuOps::gelu(const Tensor& x, Gelu kind) {
+  constexpr float kRoot = 0.7071067811865476f;       // 1 / sqrt(2)
+  constexpr float kTwoOverPi = 0.7978845608028654f;  // sqrt(2 / pi)
+  return elementwise(x, [&](int64_t begin, int64_t end, float* out) {
+    const float* in = floats(x);
+    for (int64_t i = begin; i < end; ++i) {
+      const float a = in[i];
+      if (kind == Gelu::erf)
+        out[i] = 0.5f * a * (1 + std::erf(a * kRoot));
+      else if (kind == Gelu::tanh)
+        out[i] = 0.5f * a * (1 + std::tanh(kTwoOverPi * (a + 0.044715f * a * a * a)));
+      else
+        out[i] = a / (1 + std::exp(-1.702f * a));
+    }
+  });
+}
+
+Tensor CpuOps::soft_cap(const Tensor& x, float cap) {
+  return elementwise(x, [&](int64_t begin, int64_t end, float* out) {
+    const float* in = floats(x);
+    for (int64_t i = begin; i < end; ++i) out[i] = cap * std::tanh(in[i] / cap);
+  });
+}
+
+Tensor CpuOps::columns(const Tensor& x, int64_t begin, int64_t count) {
+  Tensor out = make(shapes::columns(x, begin, count));
+  threads_.parallel_for(x.rows(), row_chunk(count), [&](int64_t first, int64_t end, int) {
+    for (int64_t row = first; row < end; ++row)
+      std::copy_n(floats(x) + row * x.width() + begin, count, mutable_floats(out) + row * count);
+  });
+  return out;
+}
+
 void CpuOps::update_rope_table(std::span<const int32_t> positions, const RopeParams& params) {
   if (rope_.factor == params.attention_factor && rope_.inverse_freqs == params.inverse_freqs &&
       std::ranges::equal(rope_.positions, positions))
@@ -172,6 +205,32 @@ Tensor CpuOps::gather_rows(const Tensor& x, std::span<const int32_t> rows) {
     std::copy_n(floats(x) + rows[i] * x.width(), x.width(),
                 mutable_floats(out) + static_cast<int64_t>(i) * x.width());
   return out;
+}
+
+Tensor CpuOps::add_rows(const Tensor& sum, const Tensor& y, std::span<const int32_t> rows,
+                        std::span<const float> weights) {
+  Tensor out = make(shapes::add_rows(sum, y, rows, weights));
+  const int64_t width = sum.width();
+  std::copy_n(floats(sum), sum.rows() * width, mutable_floats(out));
+  // Split over columns: rows may name the same target twice.
+  threads_.parallel_for(width, std::max<int64_t>(64, kChunk / std::max<int64_t>(1, y.rows())),
+                        [&](int64_t begin, int64_t end, int) {
+                          for (size_t i = 0; i < rows.size(); ++i) {
+                            const float* from = floats(y) + static_cast<int64_t>(i) * width;
+                            float* to = mutable_floats(out) + rows[i] * width;
+                            for (int64_t c = begin; c < end; ++c) to[c] += weights[i] * from[c];
+                          }
+                        });
+  return out;
+}
+
+Routing CpuOps::route(const Tensor& logits, const RouteParams& params) {
+  shapes::route(logits, params);
+  std::span<const float> bias;
+  if (params.bias != nullptr)
+    bias = {floats(*params.bias), static_cast<size_t>(params.bias->width())};
+  const auto count = static_cast<size_t>(logits.rows() * logits.width());
+  return choose_experts({floats(logits), count}, logits.rows(), bias, params);
 }
 
 std::vector<TokenId> CpuOps::argmax(const Tensor& logits) {

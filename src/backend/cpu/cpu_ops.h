@@ -25,6 +25,9 @@ class CpuOps : public Ops {
   Tensor multiply(const Tensor& x, const Tensor& y) override;
   Tensor scale(const Tensor& x, float factor) override;
   Tensor silu(const Tensor& x) override;
+  Tensor gelu(const Tensor& x, Gelu kind) override;
+  Tensor soft_cap(const Tensor& x, float cap) override;
+  Tensor columns(const Tensor& x, int64_t begin, int64_t count) override;
   Tensor rope(const Tensor& x, std::span<const int32_t> positions,
               const RopeParams& params) override;
   void kv_write(KvLayer& layer, const Tensor& k, const Tensor& v,
@@ -32,6 +35,9 @@ class CpuOps : public Ops {
   Tensor attention(const Tensor& q, const KvLayer& layer, std::span<const AttentionSpan> spans,
                    const AttentionParams& params) override;
   Tensor gather_rows(const Tensor& x, std::span<const int32_t> rows) override;
+  Tensor add_rows(const Tensor& sum, const Tensor& y, std::span<const int32_t> rows,
+                  std::span<const float> weights) override;
+  Routing route(const Tensor& logits, const RouteParams& params) override;
   std::vector<TokenId> argmax(const Tensor& logits) override;
   TopK top_k(const Tensor& logits, int k) override;
   Tensor swiglu(const Tensor& gate, const Tensor& up) override;

@@ -42,6 +42,11 @@ class NullBackend : public Backend, public Ops {
   Tensor multiply(const Tensor& x, const Tensor& y) override { return tensor(shapes::same(x, y)); }
   Tensor scale(const Tensor& x, float) override { return tensor(x.shape); }
   Tensor silu(const Tensor& x) override { return tensor(x.shape); }
+  Tensor gelu(const Tensor& x, Gelu) override { return tensor(x.shape); }
+  Tensor soft_cap(const Tensor& x, float) override { return tensor(x.shape); }
+  Tensor columns(const Tensor& x, int64_t begin, int64_t count) override {
+    return tensor(shapes::columns(x, begin, count));
+  }
   Tensor rope(const Tensor& x, std::span<const int32_t> positions,
               const RopeParams& params) override {
     return tensor(shapes::rope(x, positions, params));
@@ -56,6 +61,19 @@ class NullBackend : public Backend, public Ops {
   }
   Tensor gather_rows(const Tensor& x, std::span<const int32_t> rows) override {
     return tensor(shapes::gather_rows(x, rows));
+  }
+  Tensor add_rows(const Tensor& sum, const Tensor& y, std::span<const int32_t> rows,
+                  std::span<const float> weights) override {
+    return tensor(shapes::add_rows(sum, y, rows, weights));
+  }
+  // Every token goes to the first experts.
+  Routing route(const Tensor& logits, const RouteParams& params) override {
+    shapes::route(logits, params);
+    Routing routing{params.per_row, {}, {}};
+    for (int64_t row = 0; row < logits.rows(); ++row)
+      for (int i = 0; i < params.per_row; ++i) routing.experts.push_back(i);
+    routing.weights.assign(routing.experts.size(), 1.0f / static_cast<float>(params.per_row));
+    return routing;
   }
   std::vector<TokenId> argmax(const Tensor& logits) override {
     return std::vector<TokenId>(static_cast<size_t>(logits.rows()), 0);

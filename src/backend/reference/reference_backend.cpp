@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <new>
+#include <numbers>
 #include <numeric>
 
 #include "backend/op_shapes.h"
@@ -30,6 +31,20 @@ std::vector<float>& values_of(const Tensor& tensor) {
 }
 float* row_of(const Tensor& tensor, int64_t row) {
   return values_of(tensor).data() + row * tensor.width();
+}
+
+double gelu_of(double x, Gelu kind) {
+  switch (kind) {
+    case Gelu::erf:
+      return 0.5 * x * (1 + std::erf(x / std::numbers::sqrt2));
+    case Gelu::tanh:
+      return 0.5 * x *
+             (1 + std::tanh(std::numbers::sqrt2 * std::numbers::inv_sqrtpi *
+                            (x + 0.044715 * x * x * x)));
+    case Gelu::quick:
+      break;
+  }
+  return x / (1 + std::exp(-1.702 * x));
 }
 
 // Offset of (position, head) in K or V.
@@ -130,6 +145,21 @@ class ReferenceBackend : public Backend, public Ops {
     });
   }
 
+  Tensor gelu(const Tensor& x, Gelu kind) override {
+    return combine(x, x, [kind](float a, float) { return static_cast<float>(gelu_of(a, kind)); });
+  }
+  Tensor soft_cap(const Tensor& x, float cap) override {
+    return combine(x, x, [cap](float a, float) {
+      return static_cast<float>(cap * std::tanh(static_cast<double>(a) / cap));
+    });
+  }
+  Tensor columns(const Tensor& x, int64_t begin, int64_t count) override {
+    Tensor out = make(shapes::columns(x, begin, count));
+    for (int64_t row = 0; row < x.rows(); ++row)
+      std::copy_n(row_of(x, row) + begin, count, row_of(out, row));
+    return out;
+  }
+
   Tensor rope(const Tensor& x, std::span<const int32_t> positions,
               const RopeParams& params) override {
     Tensor out = make(shapes::rope(x, positions, params));
@@ -181,6 +211,24 @@ class ReferenceBackend : public Backend, public Ops {
     for (size_t i = 0; i < rows.size(); ++i)
       std::copy_n(row_of(x, rows[i]), x.width(), row_of(out, static_cast<int64_t>(i)));
     return out;
+  }
+
+  Tensor add_rows(const Tensor& sum, const Tensor& y, std::span<const int32_t> rows,
+                  std::span<const float> weights) override {
+    Tensor out = make(shapes::add_rows(sum, y, rows, weights));
+    values_of(out) = values_of(sum);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const float* from = row_of(y, static_cast<int64_t>(i));
+      float* to = row_of(out, rows[i]);
+      for (int64_t c = 0; c < y.width(); ++c) to[c] += weights[i] * from[c];
+    }
+    return out;
+  }
+  Routing route(const Tensor& logits, const RouteParams& params) override {
+    shapes::route(logits, params);
+    std::span<const float> bias;
+    if (params.bias != nullptr) bias = values_of(*params.bias);
+    return choose_experts(values_of(logits), logits.rows(), bias, params);
   }
 
   std::vector<TokenId> argmax(const Tensor& logits) override {

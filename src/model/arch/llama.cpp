@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "model/experts.h"
 #include "model/kv_cache.h"
 #include "model/rope_scaling.h"
 #include "model/weights.h"
@@ -38,6 +39,7 @@ constexpr std::array<std::string_view, 3> kHarmlessGguf = {"tensor_data_layout",
                                                            "rope.scaling.finetuned"};
 
 constexpr int kMostHeadDim = 1 << 14;
+constexpr int kMostLayers = 1 << 12;
 
 Error head_dim_error(int head_dim) {
   return invalid_argument(fmt::format("the head dimension {} is out of range", head_dim));
@@ -53,6 +55,23 @@ void add(std::vector<WeightSpec>& specs, const WeightSpec& spec, bool present = 
   if (present) specs.push_back(spec);
 }
 
+// Rotary embedding: the part of a head that turns, and how fast.
+void read_rotation(ConfigReader& reader, const Conventions& conventions, Config& config) {
+  const double part = read_partial_rotary(reader);
+  if (!(part > 0 && part <= 1) || (part != 1 && !conventions.partial_rotary))
+    reader.fail(unsupported("this 'partial_rotary_factor' is not known here"));
+  config.rope.head_dim = config.head_dim;
+  config.rope.rotary_dims = static_cast<int>(config.head_dim * std::clamp(part, 0.0, 1.0));
+  const auto rope =
+      read_rope(reader, conventions.rope_theta, config.rope.rotary_dims, config.context_length);
+  if (!rope.ok()) return reader.fail(rope.error());
+  config.rope.inverse_freqs = rope->inverse;
+  config.rope.attention_factor = rope->attention_factor;
+  config.far_rope = config.rope;
+  config.far_rope.inverse_freqs = rope->far;
+  config.far_beyond = rope->far_beyond;
+}
+
 struct Names {
   const char* hugging_face;
   const char* gguf;
@@ -61,6 +80,12 @@ struct Names {
 std::string layer_name(const Config& config, int layer, const Names& names) {
   return config.gguf ? fmt::format("blk.{}.{}", layer, names.gguf)
                      : fmt::format("model.layers.{}.{}", layer, names.hugging_face);
+}
+
+void declare_experts(const Config& config, int layer, std::vector<WeightSpec>& specs) {
+  const std::string base =
+      config.gguf ? fmt::format("blk.{}.", layer) : fmt::format("model.layers.{}.", layer);
+  experts::declare(config, layer, base, specs);
 }
 
 void declare_layer(const Config& config, int layer, std::vector<WeightSpec>& specs) {
@@ -82,13 +107,33 @@ void declare_layer(const Config& config, int layer, std::vector<WeightSpec>& spe
   one(kKeyBias, {"self_attn.k_proj.bias", "attn_k.bias"}, {kv}, rows, config.qkv_bias);
   one(kValueBias, {"self_attn.v_proj.bias", "attn_v.bias"}, {kv}, rows, config.qkv_bias);
   one(kOutputBias, {"self_attn.o_proj.bias", "attn_output.bias"}, {d}, none, config.output_bias);
+  const Shape head{config.head_dim};
+  one(kQueryNorm, {"self_attn.q_norm.weight", "attn_q_norm.weight"}, head, none, config.qk_norm);
+  one(kKeyNorm, {"self_attn.k_norm.weight", "attn_k_norm.weight"}, head, none, config.qk_norm);
   one(kMlpNorm, {"post_attention_layernorm.weight", "ffn_norm.weight"}, {d}, none);
+  if (config.experts.in(layer)) return declare_experts(config, layer, specs);
   one(kGate, {"mlp.gate_proj.weight", "ffn_gate.weight"}, {ff, d}, rows);
   one(kUp, {"mlp.up_proj.weight", "ffn_up.weight"}, {ff, d}, rows);
   one(kDown, {"mlp.down_proj.weight", "ffn_down.weight"}, {d, ff}, columns);
   one(kGateBias, {"mlp.gate_proj.bias", "ffn_gate.bias"}, {ff}, rows, config.mlp_bias);
   one(kUpBias, {"mlp.up_proj.bias", "ffn_up.bias"}, {ff}, rows, config.mlp_bias);
   one(kDownBias, {"mlp.down_proj.bias", "ffn_down.bias"}, {d}, none, config.mlp_bias);
+}
+
+void read_gguf_experts(ConfigReader& reader, const TensorFiles& tensors, Config& config) {
+  ExpertsConfig& experts = config.experts;
+  reader.known(std::array<std::string_view, 4>{"expert_count", "expert_used_count",
+                                               "expert_feed_forward_length",
+                                               "expert_shared_feed_forward_length"});
+  if (reader.number("expert_count", 0) == 0) return;
+  experts.count = reader.size("expert_count");
+  experts.per_token = reader.size("expert_used_count");
+  experts.width = reader.size("expert_feed_forward_length", config.intermediate_size);
+  if (tensors.contains("blk.0.ffn_gate_shexp.weight"))
+    experts.shared_width =
+        reader.size("expert_shared_feed_forward_length", config.intermediate_size);
+  for (int layer = 0; layer < config.layer_count && layer < kMostLayers; ++layer)
+    experts.plain.push_back(!tensors.contains(fmt::format("blk.{}.ffn_gate_inp.weight", layer)));
 }
 
 Result<Config> parse_config(const JsonObject& json) {
@@ -137,8 +182,20 @@ Result<RopeFrequencies> read_gguf_rope(ConfigReader& reader, const Config& confi
   return unsupported(fmt::format("rope scaling of type '{}' is not known here", type));
 }
 
+// Keys below the architecture's name for a mixture of experts; Mixtral's files say "llama".
 Result<Config> parse_gguf(const JsonObject& metadata, const TensorFiles& tensors) {
   ConfigReader reader(metadata, "llama.");
+  Config config = TRY(read_gguf(reader, tensors, true));
+  if (config.experts.count > 0) config.experts.renormalize = true;
+  return finish_config(reader, std::move(config));
+}
+
+constexpr std::array<std::string_view, 2> kNames = {"LlamaForCausalLM", "llama"};
+constexpr std::array<std::string_view, 1> kGgufNames = {"llama"};
+
+}  // namespace
+
+Result<Config> read_gguf(ConfigReader& reader, const TensorFiles& tensors, bool interleaved) {
   Config config;
   config.gguf = true;
   config.layer_count = reader.size("block_count");
@@ -154,13 +211,11 @@ Result<Config> parse_gguf(const JsonObject& metadata, const TensorFiles& tensors
   config.qkv_bias = tensors.contains("blk.0.attn_q.bias");
   config.output_bias = tensors.contains("blk.0.attn_output.bias");
   config.mlp_bias = tensors.contains("blk.0.ffn_gate.bias");
+  config.qk_norm = tensors.contains("blk.0.attn_q_norm.weight");
   const int value_length = reader.size("attention.value_length", config.head_dim);
   const int rotary_dims = reader.size("rope.dimension_count", config.head_dim);
   reader.known(kHarmlessGguf);
-  const auto experts = TRY(get_int(metadata, "llama.expert_count"));
-  if (experts.value_or(0) > 0)
-    return unsupported("mixtures of experts (llama.expert_count) are not known here");
-  reader.known(std::array<std::string_view, 2>{"expert_count", "expert_used_count"});
+  read_gguf_experts(reader, tensors, config);
   if (config.head_dim > kMostHeadDim) return head_dim_error(config.head_dim);
   if (value_length != config.head_dim || rotary_dims > config.head_dim || rotary_dims % 2 != 0)
     return unsupported("attention with these key, value and rotary lengths is not known here");
@@ -168,18 +223,13 @@ Result<Config> parse_gguf(const JsonObject& metadata, const TensorFiles& tensors
   if (embedding.shape.size() != 2) return corrupt("'token_embd.weight' is not a matrix");
   config.vocab_size = static_cast<int>(std::min<int64_t>(embedding.shape[0], 1 << 30));
   const RopeFrequencies rope = TRY(read_gguf_rope(reader, config, rotary_dims));
-  // The converter to GGUF reorders the rows of q and k, so that rotary pairs are neighbours.
-  config.rope = {config.head_dim, rotary_dims, true, rope.attention_factor, rope.inverse};
+  // For "llama" the converter reorders the rows of q and k, so that rotary pairs are neighbours.
+  config.rope = {config.head_dim, rotary_dims, interleaved, rope.attention_factor, rope.inverse};
   TRY(apply_rope_factors(tensors, config.rope.inverse_freqs));
-  return finish_config(reader, std::move(config));
+  return config;
 }
 
-constexpr std::array<std::string_view, 2> kNames = {"LlamaForCausalLM", "llama"};
-constexpr std::array<std::string_view, 1> kGgufNames = {"llama"};
-
-}  // namespace
-
-Config read_config(ConfigReader& reader) {
+Config read_config(ConfigReader& reader, const Conventions& conventions) {
   Config config;
   config.layer_count = reader.size("num_hidden_layers");
   config.hidden_size = reader.size("hidden_size");
@@ -187,34 +237,47 @@ Config read_config(ConfigReader& reader) {
   config.heads = reader.size("num_attention_heads");
   config.kv_heads = reader.size("num_key_value_heads", config.heads);
   config.head_dim =
-      reader.size("head_dim", std::max(1, config.hidden_size / std::max(1, config.heads)));
+      reader.size("head_dim", conventions.head_dim > 0
+                                  ? conventions.head_dim
+                                  : std::max(1, config.hidden_size / std::max(1, config.heads)));
   config.vocab_size = reader.size("vocab_size");
-  config.context_length = reader.size("max_position_embeddings", 2048);
-  config.norm_eps = static_cast<float>(reader.number("rms_norm_eps", 1e-6));
-  config.tied_embeddings = reader.flag("tie_word_embeddings", false);
-  const std::string activation = reader.text("hidden_act", "silu");
-  require_value(reader, "hidden_act", activation == "swish" ? "silu" : activation, "silu");
-  if (reader.number("partial_rotary_factor", 1) != 1)
-    reader.fail(unsupported("'partial_rotary_factor' other than 1 is not known here"));
+  config.context_length = reader.size("max_position_embeddings", conventions.context_length);
+  config.norm_eps = static_cast<float>(reader.number("rms_norm_eps", conventions.norm_eps));
+  config.tied_embeddings = reader.flag("tie_word_embeddings", conventions.tied_embeddings);
+  const std::string activation = reader.text(conventions.activation_key, conventions.activation);
+  require_value(reader, conventions.activation_key, activation == "swish" ? "silu" : activation,
+                conventions.activation);
   if (reader.flag("rope_interleaved", false))
     reader.fail(unsupported("'rope_interleaved' is not known here"));
   reader.known(kHarmless);
   if (config.head_dim > kMostHeadDim) reader.fail(head_dim_error(config.head_dim));
   config.head_dim = std::min(config.head_dim, kMostHeadDim);
-  config.rope.head_dim = config.rope.rotary_dims = config.head_dim;
-  const auto rope = read_rope(reader, 10000, config.head_dim, config.context_length);
-  if (!rope.ok()) {
-    reader.fail(rope.error());
-  } else {
-    config.rope.inverse_freqs = rope->inverse;
-    config.rope.attention_factor = rope->attention_factor;
-  }
+  read_rotation(reader, conventions, config);
   return config;
+}
+
+void read_layer_windows(ConfigReader& reader, const JsonObject& json, int window,
+                        const std::function<bool(int layer)>& slides, Config& config) {
+  reader.known(std::array<std::string_view, 1>{"layer_types"});
+  const auto types = get_array(json, "layer_types");
+  if (!types.ok()) return reader.fail(types.error());
+  const size_t count = static_cast<size_t>(std::min(config.layer_count, kMostLayers));
+  if (*types != nullptr && (*types)->size() != count)
+    return reader.fail(invalid_argument("'layer_types' does not name every layer once"));
+  for (size_t layer = 0; layer < count; ++layer) {
+    bool sliding = slides(static_cast<int>(layer));
+    if (*types != nullptr) {
+      const Json& type = (**types)[layer];
+      sliding = type == "sliding_attention";
+      if (!sliding && type != "full_attention")
+        return reader.fail(unsupported("'layer_types' names a layer that is not known here"));
+    }
+    config.layer_windows.push_back(sliding ? window : 0);
+  }
 }
 
 Result<Config> finish_config(ConfigReader& reader, Config config) {
   TRY(reader.finish());
-  constexpr int kMostLayers = 1 << 12;
   constexpr int kMostWidth = 1 << 20;
   if (config.layer_count > kMostLayers || config.hidden_size > kMostWidth ||
       config.intermediate_size > 1 << 24 || config.heads > 1 << 14)
@@ -252,12 +315,33 @@ bool may_ignore(const Config& config, std::string_view name) {
          (config.tied_embeddings && name == "lm_head.weight");
 }
 
-KvSpec kv(const Config& config, int) {
-  return {config.kv_heads, config.head_dim, config.head_dim, config.window};
+KvSpec kv(const Config& config, int layer) {
+  return {config.kv_heads, config.head_dim, config.head_dim, config.window_of(layer)};
 }
 
 Tensor embed(const StepContext& step, std::span<const TokenId> ids) {
   return step.ops.embed(step.weights.embedding(kEmbedding), ids);  // [n, d]
+}
+
+Tensor rope(const StepContext& step, const Tensor& x) {
+  const Config& config = step.config;
+  if (config.far_beyond == 0) return step.ops.rope(x, step.positions, config.rope);
+  Tensor out = step.ops.scale(x, 0);
+  for (const bool far : {false, true}) {
+    std::vector<int32_t> rows, positions;
+    for (const AttentionSpan& span : step.spans)
+      for (int i = 0; i < span.row_count && (span.sequence_length > config.far_beyond) == far;
+           ++i) {
+        rows.push_back(span.row_begin + i);
+        positions.push_back(span.first_position + i);
+      }
+    if (rows.empty()) continue;
+    const Tensor turned = step.ops.rope(step.ops.gather_rows(x, rows), positions,
+                                        far ? config.far_rope : config.rope);
+    if (rows.size() == step.positions.size()) return turned;
+    out = step.ops.add_rows(out, turned, rows, std::vector<float>(rows.size(), 1.0f));
+  }
+  return out;
 }
 
 Tensor layer(const StepContext& step, int layer, const Tensor& x) {
@@ -268,10 +352,13 @@ Tensor layer(const StepContext& step, int layer, const Tensor& x) {
   const auto bias = [&](Slot slot) { return w.layer_or_null(layer, slot); };
 
   const Tensor normed = ops.rms_norm(x, weight(kAttentionNorm), config.norm_eps);  // [n, d]
-  const Tensor q = ops.rope(ops.matmul(normed, weight(kQuery), bias(kQueryBias)), step.positions,
-                            config.rope);  // [n, heads * head_dim]
-  const Tensor k = ops.rope(ops.matmul(normed, weight(kKey), bias(kKeyBias)), step.positions,
-                            config.rope);  // [n, kv_heads * head_dim]
+  const auto per_head = [&](const Tensor& y, Slot norm) {
+    return config.qk_norm ? ops.rms_norm(y, weight(norm), config.norm_eps) : y;
+  };
+  const Tensor q = rope(step, per_head(ops.matmul(normed, weight(kQuery), bias(kQueryBias)),
+                                       kQueryNorm));  // [n, heads * head_dim]
+  const Tensor k = rope(step, per_head(ops.matmul(normed, weight(kKey), bias(kKeyBias)),
+                                       kKeyNorm));  // [n, kv_heads * head_dim]
   const Tensor v = ops.matmul(normed, weight(kValue), bias(kValueBias));
 
   AttentionParams attention;
@@ -279,13 +366,14 @@ Tensor layer(const StepContext& step, int layer, const Tensor& x) {
   attention.kv_heads = config.kv_heads;
   attention.k_dim = attention.v_dim = config.head_dim;
   attention.scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim));
-  attention.window = config.window;
+  attention.window = config.window_of(layer);
   KvLayer& cache = step.kv.layer(layer);
   ops.kv_write(cache, k, v, step.spans);
   const Tensor mixed = ops.attention(q, cache, step.spans, attention);  // [n, heads * head_dim]
   const Tensor h = ops.matmul_add(x, mixed, weight(kOutput), bias(kOutputBias));  // [n, d]
 
   const Tensor mlp_in = ops.rms_norm(h, weight(kMlpNorm), config.norm_eps);
+  if (config.experts.in(layer)) return experts::mlp(step, layer, h, mlp_in);
   const Tensor gate = ops.matmul(mlp_in, weight(kGate), bias(kGateBias));  // [n, ff]
   const Tensor up = ops.matmul(mlp_in, weight(kUp), bias(kUpBias));        // [n, ff]
   return ops.matmul_add(h, ops.swiglu(gate, up), weight(kDown), bias(kDownBias));

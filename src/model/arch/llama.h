@@ -2,6 +2,8 @@
 // embedding and a SwiGLU MLP (Touvron et al. 2023). Used by the files of this folder only.
 #pragma once
 
+#include <functional>
+
 #include "model/architecture.h"
 #include "model/config_reader.h"
 
@@ -24,15 +26,33 @@ enum Slot : int {
   kGateBias,
   kUpBias,
   kDownBias,
+  kQueryNorm,
+  kKeyNorm,
   // of the embedding and head parts
   kEmbedding = 0,
   kFinalNorm = 0,
   kHead = 1,
 };
 
+// What a family's config.json means where it says nothing.
+struct Conventions {
+  std::string_view activation_key = "hidden_act";
+  std::string_view activation = "silu";
+  int head_dim = 0;  // 0: hidden size / heads
+  int context_length = 2048;
+  double norm_eps = 1e-6;
+  double rope_theta = 10000;
+  bool tied_embeddings = false;
+  bool partial_rotary = false;  // 'partial_rotary_factor' may be given
+};
 // The sizes, norm, rope and tie of any such family's config.json; `reader` then holds what is left
 // to ask.
-Config read_config(ConfigReader& reader);
+Config read_config(ConfigReader& reader, const Conventions& conventions = {});
+// Window of each layer: `layer_types` where the config lists them, else of those that `slides`.
+void read_layer_windows(ConfigReader& reader, const JsonObject& json, int window,
+                        const std::function<bool(int layer)>& slides, Config& config);
+// The same from GGUF metadata below "ARCHITECTURE."; `interleaved`: rotary pairs are neighbours.
+Result<Config> read_gguf(ConfigReader& reader, const TensorFiles& tensors, bool interleaved);
 Result<Config> finish_config(ConfigReader& reader, Config config);
 
 std::vector<WeightSpec> declare(const Config& config);
@@ -40,6 +60,8 @@ bool may_ignore(const Config& config, std::string_view name);
 KvSpec kv(const Config& config, int layer);
 Tensor embed(const StepContext& step, std::span<const TokenId> ids);
 Tensor layer(const StepContext& step, int layer, const Tensor& x);
+// Rotary embedding by the frequencies that fit the length of each row's sequence.
+Tensor rope(const StepContext& step, const Tensor& x);
 Tensor head(const StepContext& step, const Tensor& x);
 
 }  // namespace exo::llama

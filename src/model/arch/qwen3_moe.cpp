@@ -1,0 +1,43 @@
+// Qwen3-MoE: Qwen 3 with a mixture of experts.
+#include <array>
+
+#include "model/arch/qwen_moe.h"
+
+namespace exo {
+namespace {
+
+constexpr std::array<std::string_view, 2> kNames = {"Qwen3MoeForCausalLM", "qwen3_moe"};
+constexpr std::array<std::string_view, 1> kGgufNames = {"qwen3moe"};
+
+Result<Config> parse_config(const JsonObject& json) {
+  ConfigReader reader(json);
+  Config config = llama::read_config(reader, {.context_length = 32768});
+  config.qk_norm = true;
+  config.qkv_bias = config.output_bias = reader.flag("attention_bias", false);
+  reader.known(std::array<std::string_view, 1>{"max_window_layers"});
+  const bool sliding = reader.flag("use_sliding_window", false);
+  const int window = reader.size("sliding_window", 4096);
+  const bool none = json.contains("sliding_window") && json.at("sliding_window").is_null();
+  llama::read_layer_windows(
+      reader, json, sliding && !none ? window : 0, [](int) { return true; }, config);
+  qwen_moe::read_experts(reader, json, {128, 8, 768}, config);
+  return llama::finish_config(reader, std::move(config));
+}
+
+Result<Config> parse_gguf(const JsonObject& metadata, const TensorFiles& tensors) {
+  ConfigReader reader(metadata, "qwen3moe.");
+  Config config = TRY(llama::read_gguf(reader, tensors, false));
+  config.experts.renormalize = true;
+  return llama::finish_config(reader, std::move(config));
+}
+
+}  // namespace
+
+const Architecture& arch_qwen3_moe() {
+  static const Architecture architecture{
+      "qwen3_moe",       kNames,    kGgufNames,   parse_config, parse_gguf, llama::declare,
+      llama::may_ignore, llama::kv, llama::embed, llama::layer, llama::head};
+  return architecture;
+}
+
+}  // namespace exo
