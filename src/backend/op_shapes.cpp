@@ -134,8 +134,9 @@ Result<void> check_weight(const HostTensor& weight) {
 DType weight_dtype(const HostTensor& weight, WeightFormat format) {
   if (weight.shape.size() < 2) return DType::f32;
   if (format == WeightFormat::as_stored || weight.shape.back() % 32 != 0) return weight.dtype;
-  if (weight.dtype == DType::q4_0) return DType::q4_0;
-  return format == WeightFormat::q8_0 ? DType::q8_0 : DType::q4_0;
+  const DType wanted = format == WeightFormat::q8_0 ? DType::q8_0 : DType::q4_0;
+  const bool smaller = row_bytes(weight.dtype, 256) <= row_bytes(wanted, 256);
+  return smaller ? weight.dtype : wanted;
 }
 
 }  // namespace exo::shapes

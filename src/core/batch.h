@@ -39,6 +39,9 @@ struct BatchEntry {
   int count = 0;             // rows of this entry == ids.size() at the head
   int logit_rows =
       0;  // how many of the last rows want logits: 1 to sample, 0 inside a prompt, count for probes
+  // Tokens the sequence has by now, a prompt's chunks counting the whole prompt: some models turn
+  // long sequences otherwise (longrope).
+  int sequence_length = 0;
 };
 
 struct Batch {

@@ -101,6 +101,7 @@ Result<std::vector<float>> LocalRing::prefill(SessionId session, std::span<const
     const int rows = every_position ? static_cast<int>(chunk.size()) : (last ? 1 : 0);
     Batch batch;
     batch.entries.push_back(entry_of(session, static_cast<int>(first), chunk, rows));
+    batch.entries.back().sequence_length = static_cast<int>(ids.size());
     const std::vector<float> part = TRY(run(std::move(batch)));
     logits.insert(logits.end(), part.begin(), part.end());
   }

@@ -127,7 +127,9 @@ class LocalEngine final : public InferenceEngine {
     std::vector<AttentionSpan> spans;
     for (const BatchEntry& entry : batch.entries) {
       const int row = static_cast<int>(positions.size());
-      spans.push_back({row, entry.count, entry.first_position, blocks_.blocks(entry.session)});
+      const int length = std::max(entry.sequence_length, entry.first_position + entry.count);
+      spans.push_back(
+          {row, entry.count, entry.first_position, blocks_.blocks(entry.session), length});
       ids.insert(ids.end(), entry.ids.begin(), entry.ids.end());
       for (int i = 0; i < entry.count; ++i) positions.push_back(entry.first_position + i);
       for (int i = entry.count - entry.logit_rows; i < entry.count; ++i)

@@ -312,6 +312,7 @@ void Scheduler::add_entry(Batch& batch, Sequence& sequence, int count) {
   entry.session = sequence.id;
   entry.first_position = sequence.written;
   entry.count = count;
+  entry.sequence_length = static_cast<int>(sequence.ids.size());
   entry.ids.assign(sequence.ids.begin() + sequence.written,
                    sequence.ids.begin() + sequence.written + count);
   sequence.written += count;

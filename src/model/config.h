@@ -26,6 +26,12 @@ struct ExpertsConfig {
   }
 };
 
+// FP8 weights with a scale for each block of rows and columns, in "NAME_scale_inv".
+struct BlockScales {
+  int rows = 0;  // of a block; 0: the weights have none
+  int columns = 0;
+};
+
 struct Config {
   int layer_count = 0;
   int hidden_size = 0;
@@ -44,6 +50,7 @@ struct Config {
   bool mlp_bias = false;
   bool qk_norm = false;  // queries and keys are normed per head
   ExpertsConfig experts;
+  BlockScales scales;
   RopeParams rope;
   // A sequence longer than this (tokens) turns by `far_rope` instead; 0: never (longrope).
   int far_beyond = 0;

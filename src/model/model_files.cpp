@@ -9,6 +9,7 @@
 
 #include "backend/op_shapes.h"
 #include "base/file.h"
+#include "model/config_reader.h"
 #include "model/weights.h"
 
 namespace exo {
@@ -88,7 +89,8 @@ Result<void> count_bytes(ModelFiles& model, WeightFormat format) {
   std::map<std::string_view, uint64_t> by_dtype;
   std::set<std::pair<std::string, int64_t>> counted;
   for (const WeightSpec& spec : model.architecture->declare(model.config)) {
-    const HostTensor tensor = TRY(find_weight(spec, *model.tensors));
+    HostTensor tensor = TRY(find_weight(spec, *model.tensors));
+    if (tensor.dtype == DType::f8_e4m3) tensor.dtype = DType::f8_32;  // what it is loaded as
     const DType loaded = shapes::weight_dtype(tensor, format);
     const uint64_t bytes = row_bytes(loaded, tensor.elements());
     if (spec.part == Part::embedding) card.embedding_bytes += bytes;
@@ -137,9 +139,32 @@ Result<const Architecture*> architecture_of(const JsonObject& config) {
   return invalid_argument("neither 'architectures' nor 'model_type' says what model this is");
 }
 
+// How the weights are packed; what the numbers mean is refused where it is not known.
+Result<BlockScales> read_quantization(const JsonObject& quantization) {
+  ConfigReader reader(quantization);
+  const std::string method = reader.text("quant_method", "(none)");
+  if (method != "fp8")
+    return unsupported(fmt::format(
+        "weights quantised by '{}' cannot be read; take the model as bf16, FP8 or GGUF", method));
+  const JsonArray* sizes = TRY(get_array(quantization, "weight_block_size"));
+  const auto size_at = [&](size_t i) {
+    return sizes != nullptr && sizes->size() == 2 && (*sizes)[i].is_int64()
+               ? static_cast<int>(std::clamp<int64_t>((*sizes)[i].get_int64(), 0, 1 << 20))
+               : 0;
+  };
+  const BlockScales scales{size_at(0), size_at(1)};
+  if (scales.rows <= 0 || scales.columns <= 0)
+    return unsupported("FP8 weights without a 'weight_block_size' of two numbers");
+  return scales;
+}
+
 Result<void> parse_checkpoint(ModelFiles& model, const JsonObject& config) {
   model.architecture = TRY(architecture_of(config));
-  model.config = TRY(model.architecture->parse_config(config));
+  JsonObject numbers = config;
+  numbers.erase("quantization_config");
+  model.config = TRY(model.architecture->parse_config(numbers));
+  const JsonObject* quantization = TRY(get_object(config, "quantization_config"));
+  if (quantization != nullptr) model.config.scales = TRY(read_quantization(*quantization));
   return {};
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
+#include <cstring>
 #include <map>
 #include <set>
 
@@ -29,6 +30,36 @@ HostTensor with_offset(const HostTensor& vector, float offset) {
   to_f32(vector.dtype, vector.bytes.data(), *values);
   for (float& value : *values) value += offset;
   return {DType::f32, vector.shape, std::as_bytes(std::span(*values)), values};
+}
+
+// f8_e4m3 rows with their scales as f8_32: 9 bits a weight, and a format like any other.
+Result<HostTensor> with_block_scales(const HostTensor& weight, const WeightSpec& spec,
+                                     const BlockScales& blocks, const TensorFiles& files) {
+  const std::string name = spec.name + "_scale_inv";
+  const int64_t width = weight.shape.back(), rows = weight.elements() / width;
+  if (blocks.rows <= 0 || blocks.columns <= 0 || blocks.columns % 32 != 0 || width % 32 != 0)
+    return unsupported(fmt::format("'{}' is FP8 with blocks that are not known here", spec.name));
+  const HostTensor stored = TRY(files.find(name));
+  const Shape& whole = spec.stored.empty() ? spec.shape : spec.stored;
+  const int64_t all_rows = HostTensor{.shape = whole}.elements() / width;
+  const int64_t across = (width + blocks.columns - 1) / blocks.columns;
+  if (stored.shape != Shape{(all_rows + blocks.rows - 1) / blocks.rows, across} ||
+      !converts_to_f32(stored.dtype))
+    return corrupt(fmt::format("'{}' is not one scale for each block of '{}'", name, spec.name));
+  std::vector<float> scales(static_cast<size_t>(stored.elements()));
+  to_f32(stored.dtype, stored.bytes.data(), scales);
+  const auto packed =
+      std::make_shared<std::vector<std::byte>>(row_bytes(DType::f8_32, weight.elements()));
+  std::byte* out = packed->data();
+  const std::byte* in = weight.bytes.data();
+  for (int64_t row = 0; row < rows; ++row) {
+    const float* line = scales.data() + (spec.row_begin + row) / blocks.rows * across;
+    for (int64_t column = 0; column < width; column += 32, in += 32, out += 36) {
+      std::memcpy(out, line + column / blocks.columns, sizeof(float));
+      std::memcpy(out + sizeof(float), in, 32);
+    }
+  }
+  return HostTensor{DType::f8_32, weight.shape, *packed, packed};
 }
 
 }  // namespace
@@ -61,6 +92,11 @@ const Tensor& Weights::at(const std::vector<Slots>& groups, int group, int slot)
   return slot < static_cast<int>(slots.size()) ? slots[static_cast<size_t>(slot)] : none;
 }
 
+bool is_scale_of(std::string_view name, const std::set<std::string, std::less<>>& declared) {
+  constexpr std::string_view kSuffix = "_scale_inv";
+  return name.ends_with(kSuffix) && declared.contains(name.substr(0, name.size() - kSuffix.size()));
+}
+
 Result<void> check_weights(const Architecture& architecture, const Config& config,
                            const TensorFiles& files) {
   std::set<std::string, std::less<>> declared;
@@ -69,7 +105,8 @@ Result<void> check_weights(const Architecture& architecture, const Config& confi
     declared.insert(spec.name);
   }
   for (const std::string& name : files.names())
-    if (!declared.contains(name) && !architecture.may_ignore(config, name))
+    if (!declared.contains(name) && !(config.scales.rows > 0 && is_scale_of(name, declared)) &&
+        !architecture.may_ignore(config, name))
       return unsupported(
           fmt::format("the tensor '{}' is not part of a {} model as it is known here", name,
                       architecture.family));
@@ -78,8 +115,9 @@ Result<void> check_weights(const Architecture& architecture, const Config& confi
 
 class WeightLoader {
  public:
-  WeightLoader(const TensorFiles& files, Backend& backend, const WeightOptions& options)
-      : files_(files), backend_(backend), options_(options) {
+  WeightLoader(const TensorFiles& files, const BlockScales& scales, Backend& backend,
+               const WeightOptions& options)
+      : files_(files), scales_(scales), backend_(backend), options_(options) {
     weights_.layer_begin_ = options.shard.layer_begin;
     weights_.layers_.resize(static_cast<size_t>(options.shard.layers()));
   }
@@ -91,6 +129,7 @@ class WeightLoader {
     auto known = by_part_.find(part);
     if (known == by_part_.end()) {
       HostTensor host = TRY(find_weight(spec, files_));
+      if (host.dtype == DType::f8_e4m3) host = TRY(with_block_scales(host, spec, scales_, files_));
       if (spec.offset != 0) host = with_offset(host, spec.offset);
       auto tensor = backend_.upload_weight(host, options_.format);
       if (!tensor.ok()) return tensor.error().in(spec.name);
@@ -108,6 +147,7 @@ class WeightLoader {
 
  private:
   const TensorFiles& files_;
+  const BlockScales scales_;
   Backend& backend_;
   const WeightOptions& options_;
   Weights weights_;
@@ -125,7 +165,7 @@ Result<Weights> load_weights(const Architecture& architecture, const Config& con
                                         config.layer_count));
   if (shard.rank != 0 || shard.world != 1)
     return unsupported("slices of layers (tensor parallelism) cannot be loaded");
-  WeightLoader loader(files, backend, options);
+  WeightLoader loader(files, config.scales, backend, options);
   for (const WeightSpec& spec : architecture.declare(config)) TRY(loader.add(spec));
   return loader.take();
 }

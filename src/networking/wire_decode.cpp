@@ -283,6 +283,7 @@ BatchEntry get(const wire::BatchEntry& in, Reader& r) {
   out.first_position = r.natural(in.first_position(), "first_position", 1 << 30);
   out.count = r.range(in.count(), 1, kMaxRows, "count");
   out.logit_rows = r.range(in.logit_rows(), 0, out.count, "logit_rows");
+  out.sequence_length = r.natural(in.sequence_length(), "sequence_length", 1 << 30);
   if (in.ids_size() != 0 && in.ids_size() != out.count) r.fail("ids and count differ");
   out.ids = r.ids(in.ids(), "batch ids");
   return out;

@@ -175,6 +175,7 @@ void put(const Forward& in, wire::Forward& out) {
     one.mutable_ids()->Assign(entry.ids.begin(), entry.ids.end());
     one.set_count(entry.count);
     one.set_logit_rows(entry.logit_rows);
+    one.set_sequence_length(entry.sequence_length);
   }
   out.set_dtype(static_cast<uint32_t>(in.hidden.dtype));
   out.set_rows(in.hidden.rows);

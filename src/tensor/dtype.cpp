@@ -6,17 +6,13 @@
 namespace exo {
 namespace {
 
-constexpr std::array<DTypeTraits, 10> kTraits = {{
-    {"f32", 1, 4},
-    {"f16", 1, 2},
-    {"bf16", 1, 2},
-    {"i32", 1, 4},
-    {"i64", 1, 8},
-    {"u8", 1, 1},
-    {"i8", 1, 1},
-    {"f8_e4m3", 1, 1},
-    {"q8_0", 32, 34},
-    {"q4_0", 32, 18},
+constexpr std::array<DTypeTraits, 22> kTraits = {{
+    {"f32", 1, 4},      {"f16", 1, 2},      {"bf16", 1, 2},     {"i32", 1, 4},
+    {"i64", 1, 8},      {"u8", 1, 1},       {"i8", 1, 1},       {"f8_e4m3", 1, 1},
+    {"q8_0", 32, 34},   {"q4_0", 32, 18},   {"q4_1", 32, 20},   {"q5_0", 32, 22},
+    {"q5_1", 32, 24},   {"q2_k", 256, 84},  {"q3_k", 256, 110}, {"q4_k", 256, 144},
+    {"q5_k", 256, 176}, {"q6_k", 256, 210}, {"iq4_nl", 32, 18}, {"iq4_xs", 256, 136},
+    {"mxfp4", 32, 17},  {"f8_32", 32, 36},
 }};
 
 }  // namespace
@@ -36,6 +32,18 @@ uint16_t f32_to_bf16(float value) {
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
   const uint32_t half = 0x7fffu + ((bits >> 16) & 1u);  // ties go to the even neighbour
   return static_cast<uint16_t>((bits + half) >> 16);
+}
+
+// 1 sign, 4 exponent (bias 7) and 3 mantissa bits (Micikevicius et al. 2022).
+float f8_e4m3_to_f32(uint8_t bits) {
+  const uint32_t sign = static_cast<uint32_t>(bits & 0x80u) << 24;
+  const uint32_t exponent = (bits >> 3) & 0xfu, mantissa = bits & 7u;
+  if (exponent == 0xfu && mantissa == 7) return std::bit_cast<float>(sign | 0x7fc00000u);
+  if (exponent == 0) {  // zero and subnormals: mantissa * 2^-9
+    const float magnitude = static_cast<float>(mantissa) * 0x1p-9f;
+    return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
+  }
+  return std::bit_cast<float>(sign | ((exponent + 120) << 23) | (mantissa << 20));
 }
 
 float f16_to_f32(uint16_t bits) {

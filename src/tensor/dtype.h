@@ -10,7 +10,31 @@
 
 namespace exo {
 
-enum class DType : uint8_t { f32, f16, bf16, i32, i64, u8, i8, f8_e4m3, q8_0, q4_0 };
+// f8_32 is our own: 32 f8_e4m3 behind their f32 scale, as block-scaled FP8 weights are kept.
+enum class DType : uint8_t {
+  f32,
+  f16,
+  bf16,
+  i32,
+  i64,
+  u8,
+  i8,
+  f8_e4m3,
+  q8_0,
+  q4_0,
+  q4_1,
+  q5_0,
+  q5_1,
+  q2_k,
+  q3_k,
+  q4_k,
+  q5_k,
+  q6_k,
+  iq4_nl,
+  iq4_xs,
+  mxfp4,
+  f8_32
+};
 
 struct DTypeTraits {
   std::string_view name;
@@ -27,7 +51,8 @@ inline size_t row_bytes(DType dtype, int64_t elements) {
 }
 
 float bf16_to_f32(uint16_t bits);
-uint16_t f32_to_bf16(float value);  // round to nearest even; NaN stays NaN
+uint16_t f32_to_bf16(float value);   // round to nearest even; NaN stays NaN
+float f8_e4m3_to_f32(uint8_t bits);  // 0x7f and 0xff are NaN; there is no infinity
 float f16_to_f32(uint16_t bits);
 uint16_t f32_to_f16(float value);
 

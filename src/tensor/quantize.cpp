@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "tensor/dequantize_packed.h"
 
 namespace exo {
 namespace {
@@ -89,7 +90,7 @@ void narrow(std::span<const float> in, std::byte* out) {
 
 bool converts_to_f32(DType dtype) {
   return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16 ||
-         dtype == DType::q8_0 || dtype == DType::q4_0;
+         dtype == DType::q8_0 || dtype == DType::q4_0 || is_packed(dtype);
 }
 
 void to_f32(DType dtype, const std::byte* in, std::span<float> out) {
@@ -107,7 +108,7 @@ void to_f32(DType dtype, const std::byte* in, std::span<float> out) {
     case DType::q4_0:
       return dequantize_q4_0(in, out);
     default:
-      CHECK(false, traits(dtype).name);
+      return dequantize_packed(dtype, in, out);
   }
 }
 

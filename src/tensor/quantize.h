@@ -14,7 +14,7 @@
 
 namespace exo {
 
-bool converts_to_f32(DType dtype);  // f32, f16, bf16, q8_0, q4_0
+bool converts_to_f32(DType dtype);  // f32, f16, bf16 and every block format
 
 // out.size() elements of `dtype` at `in` (alignment does not matter).
 void to_f32(DType dtype, const std::byte* in, std::span<float> out);

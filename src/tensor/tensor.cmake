@@ -1,1 +1,2 @@
+set_source_files_properties(src/tensor/dequantize_packed.cpp PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
 target_link_libraries(tensor PRIVATE OpenSSL::Crypto fmt::fmt)

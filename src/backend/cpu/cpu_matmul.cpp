@@ -5,12 +5,14 @@
 
 #include "backend/cpu/cpu_ops.h"
 #include "backend/op_shapes.h"
+#include "tensor/quantize.h"
 
 namespace exo::cpu {
 namespace {
 
 constexpr int64_t kManyRows = 6;               // from here on a row block is worth its cache
 constexpr int64_t kChunkBytes = 64 << 10;      // of weights: less is not worth a thread's visit
+constexpr int64_t kWidened = 16;               // rows of weights without a kernel of their own
 constexpr int64_t kRowBlockBytes = 512 << 10;  // of activations: half of a common L2 cache
 
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
@@ -50,7 +52,24 @@ CpuOps::Plan CpuOps::plan(DType dtype) const {
       return exact_ ? Plan{Form::f32, kernels_.matmul_q4_0_exact}
                     : Plan{Form::int8, kernels_.matmul_q4_0};
     default:
-      CHECK(false, traits(dtype).name);
+      return {Form::f32, nullptr};
+  }
+}
+
+// Formats without a kernel of their own: a few rows of weights are widened at a time, then the
+// float kernel takes them. `scratch` has room for kWidened rows of floats behind the kernel's own.
+void CpuOps::widened_matmul(DType dtype, const MatmulArgs& args, const Rect& rect) const {
+  MatmulArgs mine = args;
+  auto* rows = reinterpret_cast<float*>(args.scratch + matmul_scratch_bytes(args.k));
+  mine.w = reinterpret_cast<const std::byte*>(rows);
+  mine.w_stride = args.k * static_cast<int64_t>(sizeof(float));
+  for (int64_t o = rect.out_begin; o < rect.out_end; o += kWidened) {
+    const int64_t count = std::min(kWidened, rect.out_end - o);
+    for (int64_t i = 0; i < count; ++i)
+      to_f32(dtype, args.w + (o + i) * args.w_stride,
+             {rows + i * args.k, static_cast<size_t>(args.k)});
+    mine.out = args.out + o;
+    kernels_.matmul_f32(mine, {rect.row_begin, rect.row_end, 0, count});
   }
 }
 
@@ -151,7 +170,8 @@ Tensor CpuOps::run(const MatmulCall& call) {
   const Split split = split_work(rows, outs, args.k, args.w_stride, threads_.size());
   const int64_t row_tasks = (rows + split.rows - 1) / split.rows;
   const int64_t out_tasks = (outs + split.outs - 1) / split.outs;
-  const int64_t scratch_bytes = matmul_scratch_bytes(args.k);
+  int64_t scratch_bytes = matmul_scratch_bytes(args.k);
+  if (plan.kernel == nullptr) scratch_bytes += kWidened * args.k * int64_t{sizeof(float)};
   reserve_scratch(scratch_bytes);
   // Tasks that share weights follow each other.
   threads_.parallel_for(row_tasks * out_tasks, 1, [&](int64_t begin, int64_t end, int worker) {
@@ -160,7 +180,10 @@ Tensor CpuOps::run(const MatmulCall& call) {
     for (int64_t task = begin; task < end; ++task) {
       const int64_t row = task % row_tasks * split.rows, o = task / row_tasks * split.outs;
       const Rect rect{row, std::min(row + split.rows, rows), o, std::min(o + split.outs, outs)};
-      plan.kernel(mine, rect);
+      if (plan.kernel != nullptr)
+        plan.kernel(mine, rect);
+      else
+        widened_matmul(call.w.dtype, mine, rect);
       finish(call, rect, out);
     }
   });

@@ -81,7 +81,8 @@ class CpuOps : public Ops {
   Tensor elementwise(const Tensor& x, Body&& body);
 
   Tensor run(const MatmulCall& call);
-  Plan plan(DType dtype) const;
+  Plan plan(DType dtype) const;  // without a kernel: widened_matmul
+  void widened_matmul(DType dtype, const MatmulArgs& args, const Rect& rect) const;
   void prepare(const MatmulCall& call, Form form);
   void compute_form(Form form, int64_t row, const float* x);
   MatmulArgs matmul_args(const MatmulCall& call, Form form, Tensor& out);

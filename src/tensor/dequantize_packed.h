@@ -1,0 +1,16 @@
+// Dequantising of ggml's packed formats beyond q8_0 and q4_0, and of block-scaled FP8: bit for bit
+// what ggml gives. Pure functions, thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "tensor/dtype.h"
+
+namespace exo {
+
+bool is_packed(DType dtype);  // one of the formats below: q4_1 ... mxfp4, f8_32
+// out.size() elements, a whole number of blocks.
+void dequantize_packed(DType dtype, const std::byte* in, std::span<float> out);
+
+}  // namespace exo
