@@ -90,6 +90,19 @@ Shape columns(const Tensor& x, int64_t begin, int64_t count) {
   return {x.rows(), count};
 }
 
+Shape head_matmul(const Tensor& x, const Tensor& w, int heads) {
+  CHECK(x.shape.size() == 2 && w.shape.size() == 2 && heads > 0, "head_matmul needs matrices");
+  CHECK(x.width() == heads * w.width() && w.rows() % heads == 0, "head_matmul: widths differ");
+  CHECK(traits(w.dtype).block_size == 1, "head_matmul: weights in blocks");
+  return {x.rows(), w.rows()};
+}
+
+Shape concat_columns(const Tensor& x, const Tensor& y) {
+  CHECK(x.shape.size() == 2 && y.shape.size() == 2 && x.rows() == y.rows(),
+        "concat_columns: rows differ");
+  return {x.rows(), x.width() + y.width()};
+}
+
 Shape add_rows(const Tensor& sum, const Tensor& y, std::span<const int32_t> rows,
                std::span<const float> weights) {
   CHECK(sum.shape.size() == 2 && y.shape.size() == 2 && sum.width() == y.width(),

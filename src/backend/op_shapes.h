@@ -18,6 +18,8 @@ void kv_write(const KvLayer& layer, const Tensor& k, const Tensor& v,
 Shape attention(const Tensor& q, const KvLayer& layer, std::span<const AttentionSpan> spans,
                 const AttentionParams& params);
 Shape columns(const Tensor& x, int64_t begin, int64_t count);
+Shape head_matmul(const Tensor& x, const Tensor& w, int heads);
+Shape concat_columns(const Tensor& x, const Tensor& y);
 Shape add_rows(const Tensor& sum, const Tensor& y, std::span<const int32_t> rows,
                std::span<const float> weights);
 void route(const Tensor& logits, const RouteParams& params);

@@ -77,6 +77,13 @@ class Ops {
   virtual Tensor silu(const Tensor& x) = 0;
   virtual Tensor gelu(const Tensor& x, Gelu kind) = 0;      // Hendrycks and Gimpel 2016
   virtual Tensor soft_cap(const Tensor& x, float cap) = 0;  // cap * tanh(x / cap)
+  // (clamp(up, -limit, limit) + 1) * g * sigmoid(1.702 g) with g = min(gate, limit): gpt-oss.
+  virtual Tensor clamped_swiglu(const Tensor& gate, const Tensor& up, float limit) = 0;
+  // Each head by its own matrix: x [n, heads * a], w [heads * b, a] -> [n, heads * b]. w is f32,
+  // f16 or bf16.
+  virtual Tensor head_matmul(const Tensor& x, const Tensor& w, int heads) = 0;
+  virtual Tensor concat_columns(const Tensor& x,
+                                const Tensor& y) = 0;  // [n, a], [n, b] -> [n, a+b]
   virtual Tensor columns(const Tensor& x, int64_t begin,
                          int64_t count) = 0;  // a slice of every row: [n, width] -> [n, count]
   virtual Tensor rope(const Tensor& x, std::span<const int32_t> positions,

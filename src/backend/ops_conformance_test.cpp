@@ -12,6 +12,67 @@ namespace {
 using cases::OpCase;
 using cases::Run;
 
+void add_rope_cases(std::vector<OpCase>& all) {
+  const auto add = [&](const char* name, auto body) {
+    for (const auto& [rows, width] : {std::pair{1, 96}, {7, 33 * 6}, {300, 96}})
+      all.push_back(cases::rows(name, rows, width, body));
+  };
+  using T = const Tensor&;
+  for (const bool interleaved : {false, true}) {
+    add(interleaved ? "rope_interleaved" : "rope", [=](Ops& ops, T x, T, T) {
+      RopeParams params{.head_dim = static_cast<int>(x.width() / 3), .interleaved = interleaved};
+      params.rotary_dims = params.head_dim / 4 * 2;
+      params.attention_factor = 1.25f;
+      for (int i = 0; i < params.rotary_dims / 2; ++i)
+        params.inverse_freqs.push_back(std::pow(10000.0f, -static_cast<float>(i) / 8.0f));
+      std::vector<int32_t> positions;
+      for (int i = 0; i < x.rows(); ++i) positions.push_back(i * 37);
+      return ops.rope(x, positions, params);
+    });
+  }
+}
+
+void add_row_cases(std::vector<OpCase>& all) {
+  const auto add = [&](const char* name, auto body) {
+    for (const auto& [rows, width] : {std::pair{1, 96}, {7, 33 * 6}, {300, 96}})
+      all.push_back(cases::rows(name, rows, width, body));
+  };
+  using T = const Tensor&;
+  add("rms_norm", [](Ops& ops, T x, T, T weight) { return ops.rms_norm(x, weight, 1e-5f); });
+  add("add", [](Ops& ops, T x, T y, T) { return ops.add(x, y); });
+  add("multiply", [](Ops& ops, T x, T y, T) { return ops.multiply(x, y); });
+  add("scale", [](Ops& ops, T x, T, T) { return ops.scale(x, -0.37f); });
+  add("silu", [](Ops& ops, T x, T, T) { return ops.silu(ops.scale(x, 12.0f)); });
+  for (const Gelu kind : {Gelu::erf, Gelu::tanh, Gelu::quick})
+    add("gelu", [=](Ops& ops, T x, T, T) { return ops.gelu(x, kind); });
+  add("soft_cap", [](Ops& ops, T x, T, T) { return ops.soft_cap(ops.scale(x, 4), 5.0f); });
+  add("clamped_swiglu", [](Ops& ops, T x, T y, T) { return ops.clamped_swiglu(x, y, 2.0f); });
+  add("concat", [](Ops& ops, T x, T y, T) { return ops.concat_columns(x, ops.columns(y, 3, 11)); });
+  add("columns", [](Ops& ops, T x, T, T) { return ops.columns(x, 7, x.width() - 20); });
+  add("add_rows", [](Ops& ops, T x, T y, T) {
+    const auto last = static_cast<int32_t>(x.rows() - 1);
+    const int32_t rows[] = {last, 0, last};
+    const float weights[] = {0.5f, -2.0f, 3.0f};
+    const int32_t parts[] = {0, last / 2, last};
+    return ops.add_rows(x, ops.gather_rows(y, parts), rows, weights);
+  });
+  add("swiglu", [](Ops& ops, T x, T y, T) { return ops.swiglu(x, y); });
+  add("gather", [](Ops& ops, T x, T, T) {
+    const int32_t rows[] = {static_cast<int32_t>(x.rows() - 1), 0};
+    return ops.gather_rows(x, rows);
+  });
+  for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+    OpCase c{.name = "head_matmul/" + std::string(traits(dtype).name)};
+    c.prepare = [=](Backend& backend) -> Run {
+      const Tensor x = cases::upload(backend, {9, 3 * 40}, 1);
+      const Tensor w = cases::upload_weight(backend, dtype, {3 * 7, 40}, 2);
+      return [=, &backend] { return backend.ops().head_matmul(x, w, 3); };
+    };
+    all.push_back(c);
+  }
+  add_rope_cases(all);
+}
+
 std::vector<OpCase> all_cases() {
   std::vector<OpCase> all;
   std::mt19937 random(11);
@@ -40,44 +101,7 @@ std::vector<OpCase> all_cases() {
   all.push_back(cases::attention(
       "cap_sinks",
       {.block_size = 5, .window = 7, .soft_cap = 5, .sinks = true, .spans = {{3, 11}, {0, 1}}}));
-  const auto add = [&](const char* name, auto body) {
-    for (const auto& [rows, width] : {std::pair{1, 96}, {7, 33 * 6}, {300, 96}})
-      all.push_back(cases::rows(name, rows, width, body));
-  };
-  using T = const Tensor&;
-  add("rms_norm", [](Ops& ops, T x, T, T weight) { return ops.rms_norm(x, weight, 1e-5f); });
-  add("add", [](Ops& ops, T x, T y, T) { return ops.add(x, y); });
-  add("multiply", [](Ops& ops, T x, T y, T) { return ops.multiply(x, y); });
-  add("scale", [](Ops& ops, T x, T, T) { return ops.scale(x, -0.37f); });
-  add("silu", [](Ops& ops, T x, T, T) { return ops.silu(ops.scale(x, 12.0f)); });
-  for (const Gelu kind : {Gelu::erf, Gelu::tanh, Gelu::quick})
-    add("gelu", [=](Ops& ops, T x, T, T) { return ops.gelu(x, kind); });
-  add("soft_cap", [](Ops& ops, T x, T, T) { return ops.soft_cap(ops.scale(x, 4), 5.0f); });
-  add("columns", [](Ops& ops, T x, T, T) { return ops.columns(x, 7, x.width() - 20); });
-  add("add_rows", [](Ops& ops, T x, T y, T) {
-    const auto last = static_cast<int32_t>(x.rows() - 1);
-    const int32_t rows[] = {last, 0, last};
-    const float weights[] = {0.5f, -2.0f, 3.0f};
-    const int32_t parts[] = {0, last / 2, last};
-    return ops.add_rows(x, ops.gather_rows(y, parts), rows, weights);
-  });
-  add("swiglu", [](Ops& ops, T x, T y, T) { return ops.swiglu(x, y); });
-  add("gather", [](Ops& ops, T x, T, T) {
-    const int32_t rows[] = {static_cast<int32_t>(x.rows() - 1), 0};
-    return ops.gather_rows(x, rows);
-  });
-  for (const bool interleaved : {false, true}) {
-    add(interleaved ? "rope_interleaved" : "rope", [=](Ops& ops, T x, T, T) {
-      RopeParams params{.head_dim = static_cast<int>(x.width() / 3), .interleaved = interleaved};
-      params.rotary_dims = params.head_dim / 4 * 2;
-      params.attention_factor = 1.25f;
-      for (int i = 0; i < params.rotary_dims / 2; ++i)
-        params.inverse_freqs.push_back(std::pow(10000.0f, -static_cast<float>(i) / 8.0f));
-      std::vector<int32_t> positions;
-      for (int i = 0; i < x.rows(); ++i) positions.push_back(i * 37);
-      return ops.rope(x, positions, params);
-    });
-  }
+  add_row_cases(all);
   return all;
 }
 

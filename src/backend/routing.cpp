@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include "base/check.h"
@@ -10,7 +9,7 @@
 namespace exo {
 namespace {
 
-constexpr float kOut = -std::numeric_limits<float>::infinity();
+constexpr float kOut = 0;  // score of experts outside the best groups, as Hugging Face has it
 
 void to_scores(std::span<const float> logits, RouteParams::Score kind, std::vector<float>& scores) {
   scores.assign(logits.begin(), logits.end());

@@ -39,7 +39,8 @@ struct WeightSpec {
   // one expert of a stack [experts, m, k]).
   Shape stored = {};
   int64_t row_begin = 0;
-  float offset = 0;  // added to every element (vectors only): Gemma stores its norms less one
+  bool made = false;  // by the family's `read`, from the tensor `name`
+  float offset = 0;   // added to every element (vectors only): Gemma stores its norms less one
 };
 
 // What a step has at hand. Rows of all entries lie one after another.
@@ -66,6 +67,10 @@ struct Architecture {
   Tensor (*embed)(const StepContext& step, std::span<const TokenId> ids);  // -> [n, hidden]
   Tensor (*layer)(const StepContext& step, int layer, const Tensor& x);    // [n, hidden] -> same
   Tensor (*head)(const StepContext& step, const Tensor& x);  // [m, hidden] -> [m, vocab]
+
+  // A weight that no file holds as it is used (WeightSpec::made); null where there is none.
+  Result<HostTensor> (*read)(const WeightSpec& spec, const Config& config,
+                             const TensorFiles& files) = nullptr;
 };
 
 std::span<const Architecture* const> architectures();

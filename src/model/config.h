@@ -12,13 +12,14 @@ namespace exo {
 
 // A mixture of experts in place of the MLP (Shazeer et al. 2017).
 struct ExpertsConfig {
-  enum class Names { mixtral, qwen };  // what config.json's families call the tensors
-  int count = 0;                       // 0: every layer has a plain MLP
-  int per_token = 0;
-  int width = 0;             // of one expert
-  int shared_width = 0;      // of the expert every token goes to; 0: none
-  bool renormalize = false;  // the chosen experts' weights sum to 1
-  std::vector<bool> plain;   // layers with an MLP all the same; empty: none
+  enum class Names { mixtral, qwen, deepseek };  // what config.json's families call the tensors
+  int count = 0;                                 // 0: every layer has a plain MLP
+  int width = 0;                                 // of one expert
+  int shared_width = 0;                          // of the expert every token goes to; 0: none
+  bool shared_gated = false;                     // its output is scaled by a gate
+  RouteParams route;                             // but for the bias
+  bool route_bias = false;                       // a correction is added to the scores for choosing
+  std::vector<bool> plain;                       // layers with an MLP all the same; empty: none
   Names names = Names::qwen;
 
   bool in(int layer) const {

@@ -33,6 +33,13 @@ constexpr Names kQwen = {"mlp.gate.weight",
                          {"mlp.shared_expert.gate_proj.weight", "mlp.shared_expert.up_proj.weight",
                           "mlp.shared_expert.down_proj.weight"},
                          "mlp.shared_expert_gate.weight"};
+constexpr Names kDeepSeek = {
+    "mlp.gate.weight",
+    {"mlp.experts.{}.gate_proj.weight", "mlp.experts.{}.up_proj.weight",
+     "mlp.experts.{}.down_proj.weight"},
+    {"mlp.shared_experts.gate_proj.weight", "mlp.shared_experts.up_proj.weight",
+     "mlp.shared_experts.down_proj.weight"},
+    nullptr};
 constexpr Names kGguf = {"ffn_gate_inp.weight",
                          {"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"},
                          {"ffn_gate_shexp.weight", "ffn_up_shexp.weight", "ffn_down_shexp.weight"},
@@ -40,7 +47,15 @@ constexpr Names kGguf = {"ffn_gate_inp.weight",
 
 const Names& names_of(const Config& config) {
   if (config.gguf) return kGguf;
-  return config.experts.names == ExpertsConfig::Names::mixtral ? kMixtral : kQwen;
+  switch (config.experts.names) {
+    case ExpertsConfig::Names::mixtral:
+      return kMixtral;
+    case ExpertsConfig::Names::deepseek:
+      return kDeepSeek;
+    case ExpertsConfig::Names::qwen:
+      break;
+  }
+  return kQwen;
 }
 
 Shape shape_of(Matrix which, int64_t hidden, int64_t width) {
@@ -58,6 +73,7 @@ void declare_shared(const Config& config, WeightSpec spec, const std::string& ba
     spec.split = split_of(which);
     specs.push_back(spec);
   }
+  if (!config.experts.shared_gated) return;
   spec.slot = kSharedScale;
   spec.name = base + names.shared_scale;
   spec.split = SplitAxis::none;
@@ -77,9 +93,10 @@ Tensor run_one(const StepContext& step, int layer, const std::array<int, kMatric
   return ops.matmul(inner, weight(kDown), nullptr);
 }
 
-// The expert every token goes to, by as much as its own gate lets through.
+// The expert every token goes to; where it has a gate, by as much as that lets through.
 Tensor add_shared(const StepContext& step, int layer, const Tensor& residual, const Tensor& x) {
   const Tensor shared = run_one(step, layer, {kSharedGate, kSharedUp, kSharedDown}, x);
+  if (!step.config.experts.shared_gated) return step.ops.add(residual, shared);
   const Tensor gate = step.ops.matmul(x, step.weights.layer(layer, kSharedScale), nullptr);
   const Routing open = step.ops.route(gate, {.score = RouteParams::Score::sigmoid});
   std::vector<int32_t> rows(static_cast<size_t>(x.rows()));
@@ -98,6 +115,12 @@ void declare(const Config& config, int layer, const std::string& base,
   spec.name = base + names.router;
   spec.shape = {experts.count, config.hidden_size};
   specs.push_back(spec);
+  if (experts.route_bias) {
+    spec.slot = kRouterBias;
+    spec.name = base + (config.gguf ? "exp_probs_b.bias" : "mlp.gate.e_score_correction_bias");
+    spec.shape = {experts.count};
+    specs.push_back(spec);
+  }
   if (experts.shared_width > 0) declare_shared(config, spec, base, specs);
   for (int expert = 0; expert < experts.count; ++expert) {
     for (const Matrix which : {kGate, kUp, kDown}) {
@@ -117,25 +140,30 @@ void declare(const Config& config, int layer, const std::string& base,
 Tensor mlp(const StepContext& step, int layer, const Tensor& residual, const Tensor& x) {
   const ExpertsConfig& experts = step.config.experts;
   Ops& ops = step.ops;
-  RouteParams params;
-  params.per_row = experts.per_token;
-  params.renormalize = experts.renormalize;
+  RouteParams params = experts.route;
+  if (experts.route_bias) params.bias = &step.weights.layer(layer, kRouterBias);
   const Routing routing =
       ops.route(ops.matmul(x, step.weights.layer(layer, kRouter), nullptr), params);
-  Tensor sum = experts.shared_width > 0 ? add_shared(step, layer, residual, x) : residual;
-  std::vector<std::vector<int32_t>> rows(static_cast<size_t>(experts.count));
+  const Tensor sum = experts.shared_width > 0 ? add_shared(step, layer, residual, x) : residual;
+  return dispatch(ops, routing, experts.count, x, sum, [&](int expert, const Tensor& rows) {
+    return run_one(step, layer,
+                   {slot_of(expert, kGate), slot_of(expert, kUp), slot_of(expert, kDown)}, rows);
+  });
+}
+
+Tensor dispatch(Ops& ops, const Routing& routing, int count, const Tensor& x, Tensor sum,
+                const std::function<Tensor(int expert, const Tensor& rows)>& run) {
+  std::vector<std::vector<int32_t>> rows(static_cast<size_t>(count));
   std::vector<std::vector<float>> weights(rows.size());
   for (size_t i = 0; i < routing.experts.size(); ++i) {
     const auto expert = static_cast<size_t>(routing.experts[i]);
     rows[expert].push_back(static_cast<int32_t>(i) / routing.per_row);
     weights[expert].push_back(routing.weights[i]);
   }
-  for (int expert = 0; expert < experts.count; ++expert) {
-    const auto& mine = rows[static_cast<size_t>(expert)];
-    if (mine.empty()) continue;
-    const std::array slots{slot_of(expert, kGate), slot_of(expert, kUp), slot_of(expert, kDown)};
-    const Tensor out = run_one(step, layer, slots, ops.gather_rows(x, mine));
-    sum = ops.add_rows(sum, out, mine, weights[static_cast<size_t>(expert)]);
+  for (size_t expert = 0; expert < rows.size(); ++expert) {
+    if (rows[expert].empty()) continue;
+    const Tensor out = run(static_cast<int>(expert), ops.gather_rows(x, rows[expert]));
+    sum = ops.add_rows(sum, out, rows[expert], weights[expert]);
   }
   return sum;
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "backend/op_shapes.h"
 #include "base/file.h"
@@ -87,21 +88,22 @@ Result<void> count_bytes(ModelFiles& model, WeightFormat format) {
   card.embedding_bytes = card.head_bytes = card.parameter_count = 0;
   card.layer_bytes.assign(static_cast<size_t>(model.config.layer_count), 0);
   std::map<std::string_view, uint64_t> by_dtype;
-  std::set<std::pair<std::string, int64_t>> counted;
+  std::set<std::tuple<std::string, int64_t, int>> counted;
   for (const WeightSpec& spec : model.architecture->declare(model.config)) {
     HostTensor tensor = TRY(find_weight(spec, *model.tensors));
-    if (tensor.dtype == DType::f8_e4m3) tensor.dtype = DType::f8_32;  // what it is loaded as
+    if (tensor.dtype == DType::f8_e4m3)  // what it is loaded as
+      tensor.dtype = tensor.shape.back() % 32 == 0 ? DType::f8_32 : DType::f32;
     const DType loaded = shapes::weight_dtype(tensor, format);
     const uint64_t bytes = row_bytes(loaded, tensor.elements());
     if (spec.part == Part::embedding) card.embedding_bytes += bytes;
     if (spec.part == Part::head) card.head_bytes += bytes;
     if (spec.part == Part::layer) card.layer_bytes[static_cast<size_t>(spec.layer)] += bytes;
-    if (!counted.insert({spec.name, spec.row_begin}).second) {
+    if (!counted.insert({spec.name, spec.row_begin, spec.made ? spec.slot : -1}).second) {
       card.tied_embedding = card.tied_embedding || spec.part == Part::head;
       continue;
     }
     card.parameter_count += static_cast<uint64_t>(tensor.elements());
-    by_dtype[traits(tensor.dtype).name] += tensor.bytes.size();
+    by_dtype[traits(tensor.dtype).name] += row_bytes(tensor.dtype, tensor.elements());
   }
   const auto most =
       std::max_element(by_dtype.begin(), by_dtype.end(),
@@ -143,6 +145,7 @@ Result<const Architecture*> architecture_of(const JsonObject& config) {
 Result<BlockScales> read_quantization(const JsonObject& quantization) {
   ConfigReader reader(quantization);
   const std::string method = reader.text("quant_method", "(none)");
+  if (method == "mxfp4") return BlockScales{};  // gpt-oss: each tensor says it by its name
   if (method != "fp8")
     return unsupported(fmt::format(
         "weights quantised by '{}' cannot be read; take the model as bf16, FP8 or GGUF", method));

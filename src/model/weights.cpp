@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "tensor/quantize.h"
 
@@ -32,12 +33,13 @@ HostTensor with_offset(const HostTensor& vector, float offset) {
   return {DType::f32, vector.shape, std::as_bytes(std::span(*values)), values};
 }
 
-// f8_e4m3 rows with their scales as f8_32: 9 bits a weight, and a format like any other.
+// f8_e4m3 rows with their scales as f8_32: 9 bits a weight, and a format like any other. (Rows that
+// are not whole blocks of 32, which no large matrix has, are widened.)
 Result<HostTensor> with_block_scales(const HostTensor& weight, const WeightSpec& spec,
                                      const BlockScales& blocks, const TensorFiles& files) {
   const std::string name = spec.name + "_scale_inv";
   const int64_t width = weight.shape.back(), rows = weight.elements() / width;
-  if (blocks.rows <= 0 || blocks.columns <= 0 || blocks.columns % 32 != 0 || width % 32 != 0)
+  if (blocks.rows <= 0 || blocks.columns <= 0)
     return unsupported(fmt::format("'{}' is FP8 with blocks that are not known here", spec.name));
   const HostTensor stored = TRY(files.find(name));
   const Shape& whole = spec.stored.empty() ? spec.shape : spec.stored;
@@ -48,12 +50,23 @@ Result<HostTensor> with_block_scales(const HostTensor& weight, const WeightSpec&
     return corrupt(fmt::format("'{}' is not one scale for each block of '{}'", name, spec.name));
   std::vector<float> scales(static_cast<size_t>(stored.elements()));
   to_f32(stored.dtype, stored.bytes.data(), scales);
+  const auto line_of = [&](int64_t row) {
+    return scales.data() + (spec.row_begin + row) / blocks.rows * across;
+  };
+  if (width % 32 != 0 || blocks.columns % 32 != 0) {
+    const auto values = std::make_shared<std::vector<float>>();
+    for (int64_t i = 0; i < rows * width; ++i)
+      values->push_back(
+          f8_e4m3_to_f32(std::to_integer<uint8_t>(weight.bytes[static_cast<size_t>(i)])) *
+          line_of(i / width)[i % width / blocks.columns]);
+    return HostTensor{DType::f32, weight.shape, std::as_bytes(std::span(*values)), values};
+  }
   const auto packed =
       std::make_shared<std::vector<std::byte>>(row_bytes(DType::f8_32, weight.elements()));
   std::byte* out = packed->data();
   const std::byte* in = weight.bytes.data();
   for (int64_t row = 0; row < rows; ++row) {
-    const float* line = scales.data() + (spec.row_begin + row) / blocks.rows * across;
+    const float* line = line_of(row);
     for (int64_t column = 0; column < width; column += 32, in += 32, out += 36) {
       std::memcpy(out, line + column / blocks.columns, sizeof(float));
       std::memcpy(out + sizeof(float), in, 32);
@@ -65,10 +78,16 @@ Result<HostTensor> with_block_scales(const HostTensor& weight, const WeightSpec&
 }  // namespace
 
 Result<HostTensor> find_weight(const WeightSpec& spec, const TensorFiles& files) {
+  if (spec.made && files.contains(spec.name + "_blocks"))
+    return HostTensor{DType::mxfp4, spec.shape, {}, nullptr};
   if (!files.contains(spec.name))
     return corrupt(
         fmt::format("the tensor '{}' is missing: is a file of the model missing?", spec.name));
   HostTensor tensor = TRY(files.find(spec.name));
+  if (spec.made) {
+    const bool plain = traits(tensor.dtype).block_size == 1 && tensor.dtype != DType::f8_e4m3;
+    return HostTensor{plain ? tensor.dtype : DType::f32, spec.shape, {}, nullptr};
+  }
   const Shape& stored = spec.stored.empty() ? spec.shape : spec.stored;
   if (tensor.shape != stored)
     return corrupt(fmt::format("the tensor '{}' has the shape [{}], but the config asks for [{}]",
@@ -90,6 +109,13 @@ const Tensor& Weights::at(const std::vector<Slots>& groups, int group, int slot)
   static const Tensor none;
   const Slots& slots = groups[static_cast<size_t>(group)];
   return slot < static_cast<int>(slots.size()) ? slots[static_cast<size_t>(slot)] : none;
+}
+
+Result<HostTensor> read_weight(const WeightSpec& spec, const Config& config,
+                               const TensorFiles& files) {
+  const HostTensor host = TRY(find_weight(spec, files));
+  if (host.dtype == DType::f8_e4m3) return with_block_scales(host, spec, config.scales, files);
+  return spec.offset != 0 ? with_offset(host, spec.offset) : host;
 }
 
 bool is_scale_of(std::string_view name, const std::set<std::string, std::less<>>& declared) {
@@ -115,9 +141,13 @@ Result<void> check_weights(const Architecture& architecture, const Config& confi
 
 class WeightLoader {
  public:
-  WeightLoader(const TensorFiles& files, const BlockScales& scales, Backend& backend,
-               const WeightOptions& options)
-      : files_(files), scales_(scales), backend_(backend), options_(options) {
+  WeightLoader(const Architecture& architecture, const Config& config, const TensorFiles& files,
+               Backend& backend, const WeightOptions& options)
+      : architecture_(architecture),
+        config_(config),
+        files_(files),
+        backend_(backend),
+        options_(options) {
     weights_.layer_begin_ = options.shard.layer_begin;
     weights_.layers_.resize(static_cast<size_t>(options.shard.layers()));
   }
@@ -125,12 +155,11 @@ class WeightLoader {
   Result<void> add(const WeightSpec& spec) {
     if (!wanted(spec, options_.shard)) return {};
     // A tied head on the shard that also embeds is the same memory.
-    const std::pair part(spec.name, spec.row_begin);
+    const std::tuple part(spec.name, spec.row_begin, spec.made ? spec.slot : -1);
     auto known = by_part_.find(part);
     if (known == by_part_.end()) {
-      HostTensor host = TRY(find_weight(spec, files_));
-      if (host.dtype == DType::f8_e4m3) host = TRY(with_block_scales(host, spec, scales_, files_));
-      if (spec.offset != 0) host = with_offset(host, spec.offset);
+      const HostTensor host = TRY(spec.made ? architecture_.read(spec, config_, files_)
+                                            : read_weight(spec, config_, files_));
       auto tensor = backend_.upload_weight(host, options_.format);
       if (!tensor.ok()) return tensor.error().in(spec.name);
       known = by_part_.emplace(part, std::move(tensor).value()).first;
@@ -146,12 +175,13 @@ class WeightLoader {
   Weights take() { return std::move(weights_); }
 
  private:
+  const Architecture& architecture_;
+  const Config& config_;
   const TensorFiles& files_;
-  const BlockScales scales_;
   Backend& backend_;
   const WeightOptions& options_;
   Weights weights_;
-  std::map<std::pair<std::string, int64_t>, Tensor> by_part_;
+  std::map<std::tuple<std::string, int64_t, int>, Tensor> by_part_;
 };
 
 Result<Weights> load_weights(const Architecture& architecture, const Config& config,
@@ -165,7 +195,7 @@ Result<Weights> load_weights(const Architecture& architecture, const Config& con
                                         config.layer_count));
   if (shard.rank != 0 || shard.world != 1)
     return unsupported("slices of layers (tensor parallelism) cannot be loaded");
-  WeightLoader loader(files, config.scales, backend, options);
+  WeightLoader loader(architecture, config, files, backend, options);
   for (const WeightSpec& spec : architecture.declare(config)) TRY(loader.add(spec));
   return loader.take();
 }

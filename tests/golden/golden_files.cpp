@@ -86,14 +86,17 @@ std::vector<Case> find_cases() {
   for (const fs::path& root : roots) {
     for (const char* family :
          {"llama2", "llama3", "mistral", "mixtral", "qwen2", "qwen2-swa", "qwen2_moe", "qwen3",
-          "qwen3-yarn", "qwen3_moe", "phi3", "phi3_longrope", "phi4_mini", "gemma2", "gemma3_text"})
-      for (const std::string dtype : {"f32", "bf16", "fp8"})
+          "qwen3-yarn", "qwen3_moe", "phi3", "phi3_longrope", "phi4_mini", "gemma2", "gemma3_text",
+          "gpt_oss", "deepseek_v2", "deepseek_v2_lite", "deepseek_v3"})
+      for (const std::string dtype : {"f32", "bf16", "fp8", "mxfp4"})
         add(cases, {fmt::format("{}/{}", family, dtype), root / "models" / family / dtype,
                     root / "models" / family / ("golden_" + dtype + ".safetensors")});
     for (const std::string family :
-         {"llama2", "llama3", "qwen2", "mixtral", "qwen3_moe", "gemma3_text"})
+         {"llama2", "llama3", "qwen2", "mixtral", "qwen3_moe", "gemma3_text", "deepseek_v3"})
       add(cases, {family + "-bf16.gguf", root / "gguf" / (family + "-bf16.gguf"),
                   root / "models" / family / "golden_bf16.safetensors"});
+    add(cases, {"gpt_oss-mxfp4.gguf", root / "gguf/gpt_oss-mxfp4.gguf",
+                root / "gguf/gpt_oss-mxfp4.golden.safetensors"});
     for (const std::string type : {"F16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K_M",
                                    "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS"})
       add(cases, {"llamaq-" + type + ".gguf", root / "gguf" / ("llamaq-" + type + ".gguf"),

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/file.h"
+#include "core/json.h"
 #include "golden_files.h"
 #include "inference/generate_local.h"
 #include "inference/sampler.h"
@@ -160,6 +162,26 @@ TEST_P(Golden, TheFastPathIsClose) {
   fmt::print("{} on {}: argmax agreement {:.3f}, mean KL {:.2e}\n", which().name, backend(),
              static_cast<double>(agree) / rows, divergence / std::max(1, measured));
   EXPECT_GT(agree, 0.9 * rows);
+}
+
+// transformers 5 writes other keys; the numbers must be the same.
+TEST_P(Golden, BothSpellingsOfTheConfigAreTheSameModel) {
+  const auto file = which().model / "config.transformers5.json";
+  if (!std::filesystem::exists(file)) GTEST_SKIP() << "there is only one spelling";
+  JsonObject json = parse_json(read_file(file, 1 << 20).value()).value().as_object();
+  json.erase("quantization_config");
+  const auto parsed = model_.architecture->parse_config(json);
+  ASSERT_TRUE(parsed.ok()) << parsed.error().message;
+  const Config &a = model_.config, &b = *parsed;
+  EXPECT_EQ(a.rope.inverse_freqs, b.rope.inverse_freqs);
+  EXPECT_EQ(a.rope.attention_factor, b.rope.attention_factor);
+  EXPECT_EQ(a.far_rope.inverse_freqs, b.far_rope.inverse_freqs);
+  EXPECT_EQ(a.far_beyond, b.far_beyond);
+  for (int layer = 0; layer < a.layer_count; ++layer)
+    EXPECT_EQ(a.window_of(layer), b.window_of(layer)) << layer;
+  EXPECT_EQ(
+      std::tuple(a.layer_count, a.heads, a.kv_heads, a.head_dim, a.tied_embeddings, a.norm_eps),
+      std::tuple(b.layer_count, b.heads, b.kv_heads, b.head_dim, b.tied_embeddings, b.norm_eps));
 }
 
 TEST(GoldenModels, CoverEveryFamily) {

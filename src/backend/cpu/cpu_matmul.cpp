@@ -190,6 +190,33 @@ Tensor CpuOps::run(const MatmulCall& call) {
   return out;
 }
 
+Tensor CpuOps::head_matmul(const Tensor& x, const Tensor& w, int heads) {
+  Tensor out = make(shapes::head_matmul(x, w, heads));
+  if (out.rows() == 0) return out;
+  const MatmulKernel kernel = w.dtype == DType::f32   ? kernels_.matmul_f32
+                              : w.dtype == DType::f16 ? kernels_.matmul_f16
+                                                      : kernels_.matmul_bf16;
+  const int64_t per_head = w.rows() / heads;
+  MatmulArgs args;
+  args.k = w.width();
+  args.x_stride = x.width();
+  args.w_stride = static_cast<int64_t>(row_bytes(w.dtype, args.k));
+  args.out_stride = out.width();
+  const int64_t scratch_bytes = matmul_scratch_bytes(args.k);
+  reserve_scratch(scratch_bytes);
+  threads_.parallel_for(heads, 1, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t head = begin; head < end; ++head) {
+      MatmulArgs mine = args;
+      mine.scratch = scratch(worker, scratch_bytes);
+      mine.x = floats(x) + head * args.k;
+      mine.w = buffer_of(w).data() + head * per_head * args.w_stride;
+      mine.out = mutable_floats(out) + head * per_head;
+      kernel(mine, {0, x.rows(), 0, per_head});
+    }
+  });
+  return out;
+}
+
 Tensor CpuOps::matmul(const Tensor& x, const Tensor& w, const Tensor* bias) {
   return run({.x = x, .w = w, .bias = bias});
 }

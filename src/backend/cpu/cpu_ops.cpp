@@ -144,6 +144,30 @@ Tensor CpuOps::soft_cap(const Tensor& x, float cap) {
   });
 }
 
+Tensor CpuOps::clamped_swiglu(const Tensor& gate, const Tensor& up, float limit) {
+  shapes::same(gate, up);
+  return elementwise(gate, [&](int64_t begin, int64_t end, float* out) {
+    const float *a = floats(gate), *b = floats(up);
+    for (int64_t i = begin; i < end; ++i) {
+      const float g = std::min(a[i], limit), u = std::clamp(b[i], -limit, limit);
+      out[i] = (u + 1) * g / (1 + std::exp(-1.702f * g));
+    }
+  });
+}
+
+Tensor CpuOps::concat_columns(const Tensor& x, const Tensor& y) {
+  Tensor out = make(shapes::concat_columns(x, y));
+  const int64_t width = out.width();
+  threads_.parallel_for(x.rows(), row_chunk(width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      float* to = mutable_floats(out) + row * width;
+      std::copy_n(floats(x) + row * x.width(), x.width(), to);
+      std::copy_n(floats(y) + row * y.width(), y.width(), to + x.width());
+    }
+  });
+  return out;
+}
+
 Tensor CpuOps::columns(const Tensor& x, int64_t begin, int64_t count) {
   Tensor out = make(shapes::columns(x, begin, count));
   threads_.parallel_for(x.rows(), row_chunk(count), [&](int64_t first, int64_t end, int) {

@@ -27,6 +27,9 @@ class CpuOps : public Ops {
   Tensor silu(const Tensor& x) override;
   Tensor gelu(const Tensor& x, Gelu kind) override;
   Tensor soft_cap(const Tensor& x, float cap) override;
+  Tensor clamped_swiglu(const Tensor& gate, const Tensor& up, float limit) override;
+  Tensor head_matmul(const Tensor& x, const Tensor& w, int heads) override;
+  Tensor concat_columns(const Tensor& x, const Tensor& y) override;
   Tensor columns(const Tensor& x, int64_t begin, int64_t count) override;
   Tensor rope(const Tensor& x, std::span<const int32_t> positions,
               const RopeParams& params) override;

@@ -44,6 +44,15 @@ class NullBackend : public Backend, public Ops {
   Tensor silu(const Tensor& x) override { return tensor(x.shape); }
   Tensor gelu(const Tensor& x, Gelu) override { return tensor(x.shape); }
   Tensor soft_cap(const Tensor& x, float) override { return tensor(x.shape); }
+  Tensor clamped_swiglu(const Tensor& gate, const Tensor& up, float) override {
+    return tensor(shapes::same(gate, up));
+  }
+  Tensor head_matmul(const Tensor& x, const Tensor& w, int heads) override {
+    return tensor(shapes::head_matmul(x, w, heads));
+  }
+  Tensor concat_columns(const Tensor& x, const Tensor& y) override {
+    return tensor(shapes::concat_columns(x, y));
+  }
   Tensor columns(const Tensor& x, int64_t begin, int64_t count) override {
     return tensor(shapes::columns(x, begin, count));
   }

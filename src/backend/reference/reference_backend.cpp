@@ -153,6 +153,33 @@ class ReferenceBackend : public Backend, public Ops {
       return static_cast<float>(cap * std::tanh(static_cast<double>(a) / cap));
     });
   }
+  Tensor clamped_swiglu(const Tensor& gate, const Tensor& up, float limit) override {
+    return combine(gate, up, [limit](float a, float b) {
+      const double g = std::min(a, limit), u = std::clamp(b, -limit, limit);
+      return static_cast<float>((u + 1) * g / (1 + std::exp(-1.702 * g)));
+    });
+  }
+  Tensor head_matmul(const Tensor& x, const Tensor& w, int heads) override {
+    Tensor out = make(shapes::head_matmul(x, w, heads));
+    const int64_t inner = w.width(), per_head = w.rows() / heads;
+    for (int64_t row = 0; row < x.rows(); ++row) {
+      for (int64_t o = 0; o < w.rows(); ++o) {
+        const float *a = row_of(x, row) + o / per_head * inner, *b = row_of(w, o);
+        double sum = 0;
+        for (int64_t k = 0; k < inner; ++k) sum += static_cast<double>(a[k]) * b[k];
+        row_of(out, row)[o] = static_cast<float>(sum);
+      }
+    }
+    return out;
+  }
+  Tensor concat_columns(const Tensor& x, const Tensor& y) override {
+    Tensor out = make(shapes::concat_columns(x, y));
+    for (int64_t row = 0; row < x.rows(); ++row) {
+      std::copy_n(row_of(x, row), x.width(), row_of(out, row));
+      std::copy_n(row_of(y, row), y.width(), row_of(out, row) + x.width());
+    }
+    return out;
+  }
   Tensor columns(const Tensor& x, int64_t begin, int64_t count) override {
     Tensor out = make(shapes::columns(x, begin, count));
     for (int64_t row = 0; row < x.rows(); ++row)

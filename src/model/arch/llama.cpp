@@ -127,11 +127,12 @@ void read_gguf_experts(ConfigReader& reader, const TensorFiles& tensors, Config&
                                                "expert_shared_feed_forward_length"});
   if (reader.number("expert_count", 0) == 0) return;
   experts.count = reader.size("expert_count");
-  experts.per_token = reader.size("expert_used_count");
+  experts.route.per_row = reader.size("expert_used_count");
   experts.width = reader.size("expert_feed_forward_length", config.intermediate_size);
   if (tensors.contains("blk.0.ffn_gate_shexp.weight"))
     experts.shared_width =
         reader.size("expert_shared_feed_forward_length", config.intermediate_size);
+  experts.shared_gated = tensors.contains("blk.0.ffn_gate_inp_shexp.weight");
   for (int layer = 0; layer < config.layer_count && layer < kMostLayers; ++layer)
     experts.plain.push_back(!tensors.contains(fmt::format("blk.{}.ffn_gate_inp.weight", layer)));
 }
@@ -186,7 +187,7 @@ Result<RopeFrequencies> read_gguf_rope(ConfigReader& reader, const Config& confi
 Result<Config> parse_gguf(const JsonObject& metadata, const TensorFiles& tensors) {
   ConfigReader reader(metadata, "llama.");
   Config config = TRY(read_gguf(reader, tensors, true));
-  if (config.experts.count > 0) config.experts.renormalize = true;
+  if (config.experts.count > 0) config.experts.route.renormalize = true;
   return finish_config(reader, std::move(config));
 }
 

@@ -21,9 +21,9 @@ Result<Config> parse_config(const JsonObject& json) {
   if (reader.present("sliding_window") && !json.at("sliding_window").is_null())
     config.window = reader.size("sliding_window");
   config.experts.count = reader.size("num_local_experts", 8);
-  config.experts.per_token = reader.size("num_experts_per_tok", 2);
+  config.experts.route.per_row = reader.size("num_experts_per_tok", 2);
   config.experts.width = config.intermediate_size;
-  config.experts.renormalize = true;
+  config.experts.route.renormalize = true;
   config.experts.names = ExpertsConfig::Names::mixtral;
   return llama::finish_config(reader, std::move(config));
 }

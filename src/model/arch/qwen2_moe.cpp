@@ -15,9 +15,9 @@ void read_experts(ConfigReader& reader, const JsonObject& json, const Defaults& 
   reader.known(kTrainingOnly);
   ExpertsConfig& experts = config.experts;
   experts.count = reader.size("num_experts", defaults.experts);
-  experts.per_token = reader.size("num_experts_per_tok", defaults.per_token);
+  experts.route.per_row = reader.size("num_experts_per_tok", defaults.per_token);
   experts.width = reader.size("moe_intermediate_size", defaults.width);
-  experts.renormalize = reader.flag("norm_topk_prob", false);
+  experts.route.renormalize = reader.flag("norm_topk_prob", false);
   const int step = reader.size("decoder_sparse_step", 1);
   const auto plain = get_array(json, "mlp_only_layers");
   if (!plain.ok()) return reader.fail(plain.error());
@@ -48,6 +48,7 @@ Result<Config> parse_config(const JsonObject& json) {
       reader, json, sliding && !none ? window : 0, [=](int layer) { return layer >= full_layers; },
       config);
   qwen_moe::read_experts(reader, json, {60, 4, 1408}, config);
+  config.experts.shared_gated = true;
   config.experts.shared_width = reader.size("shared_expert_intermediate_size", 5632);
   return llama::finish_config(reader, std::move(config));
 }

@@ -27,7 +27,7 @@ Result<Config> parse_config(const JsonObject& json) {
 Result<Config> parse_gguf(const JsonObject& metadata, const TensorFiles& tensors) {
   ConfigReader reader(metadata, "qwen3moe.");
   Config config = TRY(llama::read_gguf(reader, tensors, false));
-  config.experts.renormalize = true;
+  config.experts.route.renormalize = true;
   return llama::finish_config(reader, std::move(config));
 }
 
