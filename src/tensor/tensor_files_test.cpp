@@ -132,14 +132,14 @@ TEST_F(TensorFilesTest, ReadsGguf) {
                            "\1" + std::string(1, '\0');
   const auto file =
       write("m.gguf", with_data(gguf_head(2, 3) + keys + tensor_info("q", {64, 2}, 8, 0) +
-                                    tensor_info("k", {256}, 12, 160),
-                                160 + 144));
+                                    tensor_info("k", {256}, 9, 160),
+                                160 + 288));
   const auto files = open_gguf(file).value();
   const HostTensor q = files->find("q").value();
   EXPECT_EQ(q.dtype, DType::q8_0);
   EXPECT_EQ(q.shape, (Shape{2, 64}));
   EXPECT_EQ(q.bytes.size(), 136u);
-  EXPECT_NE(files->find("k").error().message.find("Q4_K"), std::string::npos);
+  EXPECT_NE(files->find("k").error().message.find("Q8_1"), std::string::npos);
   EXPECT_EQ(get_int(files->metadata(), "n").value(), 7);
   EXPECT_EQ(files->metadata().at("list").as_array(), (JsonArray{true, false}));
 }
