@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/ids.h"
+#include "core/image.h"
 #include "core/placement.h"
 
 namespace exo {
@@ -42,6 +43,8 @@ struct BatchEntry {
   // Tokens the sequence has by now, a prompt's chunks counting the whole prompt: some models turn
   // long sequences otherwise (longrope).
   int sequence_length = 0;
+  // At the head only, never on the wire: every picture that has a row in this entry.
+  std::vector<PlacedImage> images;
 };
 
 struct Batch {

@@ -28,7 +28,10 @@ struct ModelCard {
   bool tied_embedding = false;  // the head reads the embedding: a node with both holds it once
   uint64_t kv_bytes_per_token_per_layer = 0;
   bool has_chat_template = false;
-  bool vision = false;
+  bool vision = false;       // pictures may stand in its prompts
+  int image_size = 0;        // vision: pixels of the square that the tower sees
+  int image_tokens = 0;      // vision: ids that one picture takes
+  TokenId image_token = -1;  // vision: the id that stands for them
   std::vector<TokenId> eos_ids;
 
   uint64_t total_bytes() const {

@@ -1,0 +1,25 @@
+// Image: decoded pixels, ready for a model's tower: already of the size that its ModelCard names.
+// Plain values; shared read-only.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace exo {
+
+struct Image {
+  int width = 0;  // pixels
+  int height = 0;
+  std::vector<uint8_t> rgb;  // [height, width, 3]
+};
+
+// Where an image stands in a sequence: what the tower makes of it takes the place of the embeddings
+// of `token_count` ids, all of them the model's image token.
+struct PlacedImage {
+  std::shared_ptr<const Image> image;
+  int first_position = 0;  // absolute
+  int token_count = 0;
+};
+
+}  // namespace exo
