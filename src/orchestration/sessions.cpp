@@ -181,7 +181,7 @@ void Sessions::on_accepted(const SessionAccepted& accepted) {
   Request* request = by_session(accepted.placement, accepted.session);
   if (request == nullptr || request->state != State::opening_head) return;
   request->state = State::running;
-  if (request->emitted.empty())
+  if (!request->moving)
     request->cached_tokens = std::min(accepted.cached_tokens, next_position(*request));
   request->tries = 0;
   request->waited_us = 0;
