@@ -24,9 +24,10 @@ class TokenStream {
  public:
   struct Item {
     enum class Kind { notice, tokens, failed } kind = Kind::notice;
-    std::string notice;  // progress for people (placing, loading, moving after a node's death)
-    TokenEvent tokens;   // the last one has finish set
-    Error error;         // failed: nothing follows
+    std::string notice;     // progress for people (placing, loading, moving after a node's death)
+    TokenEvent tokens;      // the last one has finish set
+    Error error;            // failed: nothing follows
+    int cached_tokens = 0;  // tokens: of the prompt, taken from the prefix cache
   };
   virtual ~TokenStream() = default;  // cancels when not finished
   virtual std::optional<Item>

@@ -40,6 +40,7 @@ TextEvent TextStream::digest(TokenStream::Item item) {
     return event;
   }
   TokenEvent& tokens = item.tokens;
+  usage_.cached_tokens = item.cached_tokens;
   usage_.completion_tokens += static_cast<int>(tokens.ids.size());
   event.ids = tokens.ids;
   event.logprobs = std::move(tokens.logprobs);
