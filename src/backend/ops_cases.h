@@ -177,34 +177,6 @@ inline OpCase attention(const std::string& name, const AttentionShape& shape) {
   return c;
 }
 
-struct AttendAllInputs {
-  Tensor q, k, v;
-  AttentionParams params;
-};
-
-inline AttendAllInputs attend_all_inputs(Backend& backend, const AttentionShape& shape, int rows) {
-  return {upload(backend, {rows, shape.heads * shape.k_dim}, 1),
-          upload(backend, {rows, shape.kv_heads * shape.k_dim}, 2),
-          upload(backend, {rows, shape.kv_heads * shape.v_dim}, 3),
-          {shape.heads, shape.kv_heads, shape.k_dim, shape.v_dim,
-           1.0f / std::sqrt(static_cast<float>(shape.k_dim))}};
-}
-
-inline OpCase attend_all(const AttentionShape& shape, const std::vector<RowSpan>& spans) {
-  OpCase c{.name = "attend_all/" + std::to_string(spans.size())};
-  int rows = 0;
-  for (const RowSpan& span : spans) {
-    rows += span.row_count;
-    c.flops += 2.0 * span.row_count * span.row_count * shape.heads * (shape.k_dim + shape.v_dim);
-  }
-  c.prepare = [=](Backend& backend) -> Run {
-    const auto in = std::make_shared<AttendAllInputs>(attend_all_inputs(backend, shape, rows));
-    return
-        [=, &backend] { return backend.ops().attend_all(in->q, in->k, in->v, spans, in->params); };
-  };
-  return c;
-}
-
 // body(ops, x, y, weight): x and y [rows, width], weight [width] near 1.
 inline OpCase rows(const std::string& name, int64_t rows, int64_t width,
                    std::function<Tensor(Ops&, const Tensor&, const Tensor&, const Tensor&)> body) {
