@@ -50,11 +50,12 @@ std::vector<std::pair<int, int>> split(int layers, int parts) {
   return shards;
 }
 
-// The last of moderate length: plain loops on a real model take their time.
+// The last of moderate length, with pictures where there are any: plain loops on a real model take
+// their time.
 const Prompt& moderate(const std::vector<Prompt>& prompts) {
   const Prompt* found = &prompts.front();
   for (const Prompt& prompt : prompts)
-    if (prompt.ids.size() <= 48) found = &prompt;
+    if (prompt.ids.size() <= 48 && prompt.images.size() >= found->images.size()) found = &prompt;
   return *found;
 }
 
@@ -79,13 +80,14 @@ TEST_P(Golden, ExactLogitsAndGreedyIds) {
   LocalRing ring = load(model_, backend(), true);
   float worst = 0;
   for (const Prompt& prompt : prompts_) {
-    const auto logits = ring.logits(prompt.ids);
+    const auto logits = ring.logits(prompt.ids, prompt.images);
     ASSERT_TRUE(logits.ok()) << logits.error().message;
     ASSERT_EQ(logits->size(), prompt.ids.size() * static_cast<size_t>(ring.vocab_size()));
     ASSERT_TRUE(prompt.logits.empty() || prompt.logits.size() == logits->size());
     for (size_t i = 0; i < prompt.logits.size(); ++i)
       worst = std::max(worst, std::abs((*logits)[i] - prompt.logits[i]));
-    const auto greedy = ring.greedy(prompt.ids, static_cast<int>(prompt.greedy.size()));
+    const auto greedy =
+        ring.greedy(prompt.ids, static_cast<int>(prompt.greedy.size()), prompt.images);
     ASSERT_TRUE(greedy.ok()) << greedy.error().message;
     EXPECT_EQ(*greedy, prompt.greedy) << prompt.name;
   }
@@ -102,11 +104,13 @@ TEST_P(Golden, EverySplitIsTheWholeBitForBit) {
       if (parts > layers) continue;
       LocalRing ring = load(model_, backend(), exact, split(layers, parts));
       const Prompt& prompt = moderate(prompts_);
-      const auto expected = whole.logits(prompt.ids), found = ring.logits(prompt.ids);
+      const auto expected = whole.logits(prompt.ids, prompt.images),
+                 found = ring.logits(prompt.ids, prompt.images);
       ASSERT_TRUE(expected.ok() && found.ok());
       ASSERT_EQ(expected->size(), found->size());
       EXPECT_EQ(std::memcmp(expected->data(), found->data(), found->size() * sizeof(float)), 0);
-      EXPECT_EQ(*whole.greedy(prompt.ids, 8), *ring.greedy(prompt.ids, 8));
+      EXPECT_EQ(*whole.greedy(prompt.ids, 8, prompt.images),
+                *ring.greedy(prompt.ids, 8, prompt.images));
     }
   }
 }
@@ -116,9 +120,9 @@ TEST_P(Golden, HiddenStatesMayCrossAsBf16) {
   const int layers = model_.config.layer_count;
   const Prompt& prompt = moderate(prompts_);
   LocalRing whole = load(model_, backend(), true);
-  const auto expected = whole.logits(prompt.ids);
+  const auto expected = whole.logits(prompt.ids, prompt.images);
   LocalRing ring = load(model_, backend(), true, split(layers, layers), WireDtype::bf16);
-  const auto found = ring.logits(prompt.ids);
+  const auto found = ring.logits(prompt.ids, prompt.images);
   ASSERT_TRUE(expected.ok() && found.ok());
   double error = 0, size = 0;
   for (size_t i = 0; i < expected->size(); ++i) {
@@ -145,9 +149,9 @@ TEST_P(Golden, ChunksDoNotChangeARow) {
     auto seven = LocalRing::load(model_, options);
     LocalRing whole = load(model_, backend(), exact);
     ASSERT_TRUE(single.ok() && seven.ok());
-    const auto expected = whole.logits(prompt.ids);
+    const auto expected = whole.logits(prompt.ids, prompt.images);
     for (LocalRing* ring : {&*single, &*seven}) {
-      const auto found = ring->logits(prompt.ids);
+      const auto found = ring->logits(prompt.ids, prompt.images);
       ASSERT_TRUE(expected.ok() && found.ok());
       EXPECT_EQ(std::memcmp(expected->data(), found->data(), found->size() * sizeof(float)), 0);
     }
@@ -170,7 +174,7 @@ TEST_P(Golden, TheFastPathIsClose) {
   int rows = 0, agree = 0, measured = 0;
   double divergence = 0;
   for (const Prompt& prompt : prompts_) {
-    const auto logits = ring.logits(prompt.ids);
+    const auto logits = ring.logits(prompt.ids, prompt.images);
     ASSERT_TRUE(logits.ok()) << logits.error().message;
     for (size_t at = 0; at < prompt.logits.size(); at += width, ++rows) {
       const std::span<const float> expected(prompt.logits.data() + at, width);
@@ -213,7 +217,9 @@ TEST_P(Golden, BothSpellingsOfTheConfigAreTheSameModel) {
 TEST(GoldenModels, CoverEveryFamily) {
   for (const Architecture* architecture : architectures()) {
     bool found = false;
-    for (const Case& which : golden::find_cases()) {
+    std::vector<Case> cases = golden::find_cases();
+    for (Case& which : golden::find_embedding_cases()) cases.push_back(std::move(which));
+    for (const Case& which : cases) {
       const auto model = open_model(which.model);
       found = found || (model.ok() && model->architecture == architecture);
     }
