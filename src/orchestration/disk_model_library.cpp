@@ -109,6 +109,7 @@ class DiskModelLibrary final : public ModelLibrary {
     loaded->chat_template = TRY(ChatTemplate::parse(source->text));
     loaded->bos_token = source->bos_token;
     loaded->eos_token = source->eos_token;
+    loaded->syntax = read_output_syntax(source->text, *loaded->chat_template);
     cached = std::move(loaded);
     return cached;
   }

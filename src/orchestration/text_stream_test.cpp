@@ -77,7 +77,7 @@ Read read(std::string_view said, FinishReason finish, std::vector<std::string> s
   started.stream = std::make_unique<ListStream>(std::move(items), dropped);
   started.tokenizer = std::make_shared<ByteTokenizer>();
   started.prompt_tokens = 3;
-  TextStream stream(std::move(started), std::move(stop));
+  TextStream stream(std::move(started), {std::move(stop), {}, false});
   Read read;
   while (auto event = stream.try_next()) {
     read.text += event->text;
