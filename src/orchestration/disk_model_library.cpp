@@ -46,7 +46,7 @@ Result<std::optional<ChatTemplateSource>> template_source(const OpenModel& model
     auto found = TRY(find_chat_template(model.path, with_tools));
     if (found) return found;
   }
-  return chat_template_of_gguf(model.files.tensors->metadata());
+  return chat_template_of_gguf(model.files.tensors->metadata(), with_tools);
 }
 
 class DiskModelLibrary final : public ModelLibrary {

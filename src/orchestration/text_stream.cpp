@@ -4,11 +4,23 @@
 #include <utility>
 
 namespace exo {
+namespace {
+
+// Without tools nothing is a call, and its marks stay hidden like other special tokens.
+OutputSyntax syntax_for(OutputSyntax syntax, const JsonArray& tools) {
+  if (!tools.empty() || syntax.channels) return syntax;
+  syntax.calls.clear();
+  syntax.inner.clear();
+  return syntax;
+}
+
+}  // namespace
 
 TextStream::TextStream(StartedGeneration started, TextOptions options)
     : started_(std::move(started)),
       decoder_(started_.tokenizer, true,
-               started_.syntax.shown_tokens(started_.tokenizer->vocabulary())),
+               syntax_for(started_.syntax, options.tools)
+                   .shown_tokens(started_.tokenizer->vocabulary())),
       parser_(
           {started_.syntax, started_.opened, std::move(options.tools), std::move(options.stop)}),
       one_call_(options.one_call) {

@@ -122,6 +122,20 @@ TEST_F(FindChatTemplate, ChoosesAmongNamedTemplates) {
   EXPECT_EQ(found(true), "b");
 }
 
+TEST(ChatTemplateOfGguf, ChoosesAmongNamedTemplates) {
+  JsonObject metadata{{"tokenizer.chat_template", "a"},
+                      {"tokenizer.chat_template.tool_use", "b"},
+                      {"tokenizer.ggml.bos_token_id", 1},
+                      {"tokenizer.ggml.tokens", {"<unk>", "<s>"}}};
+  EXPECT_EQ(chat_template_of_gguf(metadata)->text, "a");
+  EXPECT_EQ(chat_template_of_gguf(metadata, true)->text, "b");
+  EXPECT_EQ(chat_template_of_gguf(metadata)->bos_token, "<s>");
+  metadata.erase("tokenizer.chat_template.tool_use");
+  EXPECT_EQ(chat_template_of_gguf(metadata, true)->text, "a");
+  metadata.erase("tokenizer.chat_template");
+  EXPECT_FALSE(chat_template_of_gguf(metadata));
+}
+
 TEST_F(FindChatTemplate, SaysWhatIsBroken) {
   write("tokenizer_config.json", R"({"chat_template": 3})");
   EXPECT_NE(found().find("tokenizer_config.json: 'chat_template' must be a string"),
