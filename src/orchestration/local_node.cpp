@@ -188,9 +188,11 @@ Result<std::string> LocalNode::render_prompt(const GenerationRequest& request) c
   return render(request, TRY(find_model(request.model)));
 }
 
+// Also notes what kind of answer the prompt asks for.
 Result<std::vector<TokenId>> LocalNode::prompt_ids(const GenerationRequest& request,
-                                                   const ModelCard& card,
-                                                   const Tokenizer& tokenizer) const {
+                                                   StartedGeneration& started) const {
+  const ModelCard& card = started.card;
+  const Tokenizer& tokenizer = *started.tokenizer;
   std::vector<TokenId> ids;
   if (request.prompt_ids) {
     ids = *request.prompt_ids;
@@ -201,7 +203,10 @@ Result<std::vector<TokenId>> LocalNode::prompt_ids(const GenerationRequest& requ
   } else if (request.prompt) {
     ids = tokenizer.encode_with_special(*request.prompt);
   } else {
-    ids = tokenizer.encode(TRY(render(request, card)));  // the template brings its special tokens
+    const std::string text = TRY(render(request, card));
+    ids = tokenizer.encode(text);  // the template brings its special tokens
+    started.syntax = TRY(options_.models->chat_template(card, !request.tools.empty()))->syntax;
+    if (request.add_generation_prompt) started.opened = started.syntax.opened_by(text);
   }
   if (ids.empty()) return invalid_argument("the prompt is empty");
   return ids;
@@ -221,7 +226,7 @@ Result<StartedGeneration> LocalNode::generate(GenerationRequest request) {
   StartedGeneration started;
   started.card = TRY(find_model(request.model));
   started.tokenizer = TRY(options_.models->tokenizer(started.card));
-  std::vector<TokenId> ids = TRY(prompt_ids(request, started.card, *started.tokenizer));
+  std::vector<TokenId> ids = TRY(prompt_ids(request, started));
   const int context = context_length(started.card);
   if (ids.size() >= static_cast<size_t>(context))
     return context_exceeded(context, static_cast<int>(ids.size()));

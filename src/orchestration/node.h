@@ -13,6 +13,7 @@
 #include "core/generation.h"
 #include "core/model_card.h"
 #include "orchestration/core.h"
+#include "text/output_syntax.h"
 #include "text/tokenizer.h"
 
 namespace exo {
@@ -43,6 +44,8 @@ struct StartedGeneration {
   ModelCard card;
   int prompt_tokens = 0;
   SamplingParams sampling;  // as used, max_tokens and seed filled in
+  OutputSyntax syntax;      // of a chat: how this model writes thinking and tool calls
+  std::string opened;       // the mark of thinking that the prompt ends with
 };
 
 struct ModelStatus {

@@ -29,10 +29,16 @@ function Stats({ stats, finish }) {
   return <div class="stats" data-testid="stats">{parts.join(' · ')}</div>;
 }
 
+function Thinking({ text }) {
+  if (!text) return null;
+  return <details class="thinking" data-testid="thinking"><summary>Thinking</summary><Markdown text={text} /></details>;
+}
+
 function Message({ message, last }) {
   if (message.role === 'user') return <article class="message user">{message.content}</article>;
   return (
     <article class="message assistant">
+      <Thinking text={message.thinking} />
       <Markdown text={message.content} />
       {message.error && <div class="error" role="alert">{message.error}</div>}
       <footer>
@@ -49,6 +55,7 @@ function Message({ message, last }) {
 function Answering({ state }) {
   return (
     <article class="message assistant" aria-busy="true" data-testid="answering">
+      <Thinking text={state.thinking} />
       {state.text ? <StreamingMarkdown text={state.text} /> : <div class="waiting">{state.notice || 'Thinking …'}</div>}
     </article>
   );
