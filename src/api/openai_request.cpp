@@ -281,7 +281,7 @@ Result<OpenAiRequest> parse_openai_request(OpenAiEndpoint endpoint, std::string_
   TRY(read_stop(body, generation.stop));
   TRY(read_choices(body, request));
   if (endpoint == OpenAiEndpoint::chat)
-    TRY(read_chat(body, generation));
+    TRY(read_chat(body, generation, request.pictures));
   else
     TRY(read_completions(body, request));
   return request;
