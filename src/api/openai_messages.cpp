@@ -120,7 +120,7 @@ Result<ChatMessage> read_message(const Json& value, size_t index,
   for (const std::string_view key : {"name", "tool_call_id", "reasoning_content", "reasoning"}) {
     const auto text = get_string(*message, key);
     if (!text.ok()) return bad_message(index, fmt::format(".{}' must be a string", key));
-    if (*text) out.extra[key] = **text;
+    if (*text) out.extra[key == "reasoning" ? "reasoning_content" : key] = **text;
   }
   const auto calls = get_array(*message, "tool_calls");
   if (!calls.ok()) return bad_message(index, ".tool_calls' must be an array");
@@ -196,6 +196,8 @@ Result<void> read_template_arguments(const JsonObject& body, GenerationRequest& 
   const auto thinking = TRY(get_bool(body, "enable_thinking"));
   if (thinking && !generation.template_kwargs.contains("enable_thinking"))
     generation.template_kwargs["enable_thinking"] = *thinking;
+  if (const JsonArray* documents = TRY(get_array(body, "documents")))
+    generation.template_kwargs["documents"] = *documents;
   const auto effort = TRY(get_string(body, "reasoning_effort"));
   if (effort && !generation.template_kwargs.contains("reasoning_effort"))
     generation.template_kwargs["reasoning_effort"] = *effort;

@@ -27,6 +27,7 @@ struct OpenAiRequest {
   bool stream = false;
   bool include_usage = false;
   bool echo = false;
+  bool parallel_tool_calls = true;
 };
 
 struct OpenAiParseOptions {

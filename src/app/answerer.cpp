@@ -78,6 +78,11 @@ class ChunkReader {
       answer_.finish_reason = **reason;
     const Result<const JsonObject*> delta = get_object(choice, "delta");
     if (!delta.ok() || *delta == nullptr) return;
+    const auto thought = get_string(**delta, "reasoning_content");
+    if (thought.ok() && thought->has_value() && !(*thought)->empty()) {
+      watch_.piece();
+      handlers_.on_thought(**thought);
+    }
     const auto text = get_string(**delta, "content");
     if (!text.ok() || !text->has_value() || (*text)->empty()) return;
     watch_.piece();
@@ -131,6 +136,10 @@ class LocalAnswerer final : public Answerer {
       if (!event) continue;
       if (event->kind == TextEvent::Kind::notice) handlers.on_notice(event->text);
       if (event->kind == TextEvent::Kind::failed) return event->error;
+      if (!event->reasoning.empty()) {
+        watch.piece();
+        handlers.on_thought(event->reasoning);
+      }
       if (!event->text.empty() && event->kind != TextEvent::Kind::notice) {
         watch.piece();
         answer.text += event->text;

@@ -31,6 +31,7 @@ struct Answer {
 
 struct AnswerHandlers {
   std::function<void(std::string_view)> on_text;
+  std::function<void(std::string_view)> on_thought;
   std::function<void(std::string_view)> on_notice;  // "loading demo on 2 nodes"
   const std::atomic<bool>* stop = nullptr;
 };

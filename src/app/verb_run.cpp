@@ -13,6 +13,7 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "app/answerer.h"
 #include "app/console.h"
@@ -51,8 +52,15 @@ void print_stats(const Answer& answer) {
 Result<Answer> ask(Answerer& answerer, const Question& question, bool quiet) {
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
   AnswerHandlers handlers;
-  handlers.on_text = [quiet](std::string_view text) {
+  bool thinking = false;
+  handlers.on_thought = [&thinking, quiet](std::string_view text) {
     if (quiet) return;
+    thinking = true;
+    std::fprintf(stderr, "%s", dim(text).c_str());
+  };
+  handlers.on_text = [&thinking, quiet](std::string_view text) {
+    if (quiet) return;
+    if (std::exchange(thinking, false)) std::fprintf(stderr, "\n\n");
     std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
   };

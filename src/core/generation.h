@@ -36,6 +36,12 @@ struct GenerationRequest {
   std::vector<std::string> stop;  // strings
 };
 
+// A call that a model wrote. `arguments` is the text of a JSON object, numbers as the model wrote
+// them; `id` is "" unless the model named one.
+struct ToolCall {
+  std::string id, name, arguments;
+};
+
 struct Usage {
   int prompt_tokens = 0;
   int cached_tokens = 0;  // of the prompt, reused from the prefix cache

@@ -94,9 +94,9 @@ Result<HostTensor> find_weight(const WeightSpec& spec, const TensorFiles& files)
                                spec.name, fmt::join(tensor.shape, ", "), fmt::join(stored, ", ")));
   if (spec.stored.empty()) return tensor;
   const size_t row = row_bytes(tensor.dtype, tensor.shape.back());
-  const int64_t rows = HostTensor{.shape = spec.shape}.elements() / spec.shape.back();
+  const int64_t rows = HostTensor{.shape = spec.shape}.elements() / stored.back();
   const size_t begin = static_cast<size_t>(spec.row_begin) * row;
-  CHECK(spec.shape.back() == stored.back() &&
+  CHECK(spec.shape.back() % stored.back() == 0 &&
             begin + static_cast<size_t>(rows) * row <= tensor.bytes.size(),
         "a part outside its tensor");
   tensor.bytes = tensor.bytes.subspan(begin, static_cast<size_t>(rows) * row);
@@ -118,6 +118,17 @@ Result<HostTensor> read_weight(const WeightSpec& spec, const Config& config,
   return spec.offset != 0 ? with_offset(host, spec.offset) : host;
 }
 
+std::vector<WeightSpec> declared_weights(const Architecture& architecture, const Config& config,
+                                         const TensorFiles& files) {
+  std::vector<WeightSpec> specs = architecture.declare(config);
+  for (WeightSpec& spec : specs)
+    for (const std::string& other : spec.other_names)
+      if (!files.contains(spec.name) && files.contains(other)) spec.name = other;
+  std::erase_if(
+      specs, [&](const WeightSpec& spec) { return spec.optional && !files.contains(spec.name); });
+  return specs;
+}
+
 bool is_scale_of(std::string_view name, const std::set<std::string, std::less<>>& declared) {
   constexpr std::string_view kSuffix = "_scale_inv";
   return name.ends_with(kSuffix) && declared.contains(name.substr(0, name.size() - kSuffix.size()));
@@ -126,7 +137,7 @@ bool is_scale_of(std::string_view name, const std::set<std::string, std::less<>>
 Result<void> check_weights(const Architecture& architecture, const Config& config,
                            const TensorFiles& files) {
   std::set<std::string, std::less<>> declared;
-  for (const WeightSpec& spec : architecture.declare(config)) {
+  for (const WeightSpec& spec : declared_weights(architecture, config, files)) {
     TRY(find_weight(spec, files));
     declared.insert(spec.name);
   }
@@ -160,7 +171,8 @@ class WeightLoader {
     if (known == by_part_.end()) {
       const HostTensor host = TRY(spec.made ? architecture_.read(spec, config_, files_)
                                             : read_weight(spec, config_, files_));
-      auto tensor = backend_.upload_weight(host, options_.format);
+      auto tensor =
+          backend_.upload_weight(host, spec.as_stored ? WeightFormat::as_stored : options_.format);
       if (!tensor.ok()) return tensor.error().in(spec.name);
       known = by_part_.emplace(part, std::move(tensor).value()).first;
     }
@@ -196,7 +208,8 @@ Result<Weights> load_weights(const Architecture& architecture, const Config& con
   if (shard.rank != 0 || shard.world != 1)
     return unsupported("slices of layers (tensor parallelism) cannot be loaded");
   WeightLoader loader(architecture, config, files, backend, options);
-  for (const WeightSpec& spec : architecture.declare(config)) TRY(loader.add(spec));
+  for (const WeightSpec& spec : declared_weights(architecture, config, files))
+    TRY(loader.add(spec));
   return loader.take();
 }
 

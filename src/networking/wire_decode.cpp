@@ -127,6 +127,7 @@ ModelCard get(const wire::ModelCard& in, Reader& r) {
   out.kv_bytes_per_token_per_layer =
       r.range(in.kv_bytes_per_token_per_layer(), uint64_t{0}, uint64_t{1} << 30, "kv bytes");
   out.has_chat_template = in.has_chat_template();
+  out.embeds = in.embeds();
   out.vision = in.vision();
   out.image_size = r.natural(in.image_size(), "image_size", kMaxImageEdge);
   out.image_tokens = r.natural(in.image_tokens(), "image_tokens");

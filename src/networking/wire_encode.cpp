@@ -59,6 +59,7 @@ void put(const ModelCard& in, wire::ModelCard& out) {
   out.set_head_bytes(in.head_bytes);
   out.set_kv_bytes_per_token_per_layer(in.kv_bytes_per_token_per_layer);
   out.set_has_chat_template(in.has_chat_template);
+  out.set_embeds(in.embeds);
   out.set_vision(in.vision);
   out.set_image_size(in.image_size);
   out.set_image_tokens(in.image_tokens);

@@ -110,8 +110,10 @@ void CoreDriver::execute(CoreEffect& effect, Wakes& wakes) {
           unload(what.placement);
         } else if constexpr (std::is_same_v<T, EmitTokens>) {
           counters_.tokens += what.event.ids.size();
-          deliver(what.request, {TokenStream::Item::Kind::tokens, "", std::move(what.event), {}},
-                  wakes);
+          deliver(
+              what.request,
+              {TokenStream::Item::Kind::tokens, "", std::move(what.event), {}, what.cached_tokens},
+              wakes);
         } else if constexpr (std::is_same_v<T, SessionFailed>) {
           ++counters_.requests_failed;
           deliver(what.request, {TokenStream::Item::Kind::failed, "", {}, std::move(what.error)},

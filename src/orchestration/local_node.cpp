@@ -197,9 +197,11 @@ Result<std::string> LocalNode::render_prompt(const GenerationRequest& request) c
   return render(request, TRY(find_model(request.model)));
 }
 
+// Also notes what kind of answer the prompt asks for.
 Result<std::vector<TokenId>> LocalNode::prompt_ids(const GenerationRequest& request,
-                                                   const ModelCard& card,
-                                                   const Tokenizer& tokenizer) const {
+                                                   StartedGeneration& started) const {
+  const ModelCard& card = started.card;
+  const Tokenizer& tokenizer = *started.tokenizer;
   std::vector<TokenId> ids;
   if (request.prompt_ids) {
     ids = *request.prompt_ids;
@@ -210,7 +212,10 @@ Result<std::vector<TokenId>> LocalNode::prompt_ids(const GenerationRequest& requ
   } else if (request.prompt) {
     ids = tokenizer.encode_with_special(*request.prompt);
   } else {
-    ids = tokenizer.encode(TRY(render(request, card)));  // the template brings its special tokens
+    const std::string text = TRY(render(request, card));
+    ids = tokenizer.encode(text);  // the template brings its special tokens
+    started.syntax = TRY(options_.models->chat_template(card, !request.tools.empty()))->syntax;
+    if (request.add_generation_prompt) started.opened = started.syntax.opened_by(text);
   }
   if (ids.empty()) return invalid_argument("the prompt is empty");
   return ids;
@@ -230,8 +235,8 @@ Result<StartedGeneration> LocalNode::generate(GenerationRequest request) {
   StartedGeneration started;
   started.card = TRY(find_model(request.model));
   started.tokenizer = TRY(options_.models->tokenizer(started.card));
-  PromptIds prompt = TRY(place_images(TRY(prompt_ids(request, started.card, *started.tokenizer)),
-                                      request.images, started.card));
+  PromptIds prompt =
+      TRY(place_images(TRY(prompt_ids(request, started)), request.images, started.card));
   const int context = context_length(started.card);
   const size_t length = prompt.ids.size();
   if (length >= static_cast<size_t>(context))

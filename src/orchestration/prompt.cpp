@@ -78,6 +78,31 @@ Result<Json> readable(const Json& content, const Forms& forms, const std::string
   return as_text(content, image_token);
 }
 
+constexpr size_t kIdCharacters = 9;
+
+// Conversations may come from another model, whose ids of calls this template would refuse.
+void shorten_id(JsonObject& object, std::string_view key) {
+  Json* id = object.if_contains(boost::json::string_view(key.data(), key.size()));
+  if (id == nullptr || !id->is_string() || id->get_string().size() <= kIdCharacters) return;
+  const std::string text(id->get_string());
+  *id = text.substr(text.size() - kIdCharacters);
+}
+
+// What a message needs before this template reads it.
+void adapt(const OutputSyntax& syntax, JsonObject& message) {
+  const Json* thought = message.if_contains("reasoning_content");
+  // gpt-oss calls it so, and refuses it beside the content of a message with calls.
+  const bool silent = message["content"] == Json("") || message["content"].is_null();
+  if (syntax.channels && thought != nullptr && (silent || !message.contains("tool_calls")))
+    message["thinking"] = Json(*thought);
+  if (!syntax.nine_character_ids) return;
+  shorten_id(message, "tool_call_id");
+  Json* calls = message.if_contains("tool_calls");
+  if (calls == nullptr || !calls->is_array()) return;
+  for (Json& call : calls->get_array())
+    if (call.is_object()) shorten_id(call.get_object(), "id");
+}
+
 }  // namespace
 
 Result<std::string> render_chat(const GenerationRequest& request, const LoadedTemplate& with,
@@ -96,6 +121,7 @@ Result<std::string> render_chat(const GenerationRequest& request, const LoadedTe
                       {"content", TRY(readable(message.content, forms, options.image_token))}};
     for (const auto& [key, value] : message.extra)
       if (key != "role" && key != "content") object[key] = value;
+    adapt(with.syntax, object);
     messages.push_back(std::move(object));
   }
   input.messages = std::move(messages);

@@ -8,7 +8,7 @@ namespace exo {
 namespace {
 
 LoadedTemplate with(std::string_view text) {
-  return {ChatTemplate::parse(text).value(), "<s>", "</s>"};
+  return {ChatTemplate::parse(text).value(), "<s>", "</s>", {}};
 }
 
 // Written as Hugging Face's LLaVA templates are: contents are lists of parts.
@@ -104,6 +104,40 @@ TEST(Prompt, FilesAreReadForTheModelThatSeesThem) {
   const auto bytes = std::as_bytes(std::span(gif));
   EXPECT_EQ(read_picture(bytes, vision_card()).error().code, ErrorCode::invalid_argument);
   EXPECT_EQ(read_picture(bytes, ModelCard{}).error().code, ErrorCode::unsupported);
+}
+
+LoadedTemplate loaded(const std::string& source) {
+  LoadedTemplate with;
+  with.chat_template = ChatTemplate::parse(source).value();
+  with.syntax = read_output_syntax(source, *with.chat_template);
+  return with;
+}
+
+ChatMessage called(const std::string& id, const std::string& content) {
+  ChatMessage message{"assistant", Json(content), {}};
+  message.extra["tool_calls"] = JsonArray{JsonObject{{"id", id}}};
+  message.extra["reasoning_content"] = "hm";
+  return message;
+}
+
+std::string rendered(const std::string& source, std::vector<ChatMessage> messages) {
+  GenerationRequest request;
+  request.messages = std::move(messages);
+  return render_chat(request, loaded(source), {}).value();
+}
+
+TEST(RenderChat, ShortensIdsWhereTheTemplateWantsNineCharacters) {
+  const std::string source = "{# length != 9 #}{{ messages[0].tool_calls[0].id }}";
+  EXPECT_EQ(rendered(source, {called("call_0123456789", "")}), "123456789");
+  EXPECT_EQ(rendered(source, {called("abcdefghi", "")}), "abcdefghi");
+  EXPECT_EQ(rendered("{{ messages[0].tool_calls[0].id }}", {called("call_0123456789", "")}),
+            "call_0123456789");
+}
+
+TEST(RenderChat, GptOssReadsThinkingUnderAnotherName) {
+  const std::string source = "{# <|channel|><|message|> #}{{ messages[0].thinking }}";
+  EXPECT_EQ(rendered(source, {called("1", "")}), "hm");
+  EXPECT_EQ(rendered(source, {called("1", "text")}), "");
 }
 
 }  // namespace

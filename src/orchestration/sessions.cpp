@@ -195,6 +195,8 @@ void Sessions::on_accepted(const SessionAccepted& accepted) {
   Request* request = by_session(accepted.placement, accepted.session);
   if (request == nullptr || request->state != State::opening_head) return;
   request->state = State::running;
+  if (!request->moving)
+    request->cached_tokens = std::min(accepted.cached_tokens, next_position(*request));
   request->tries = 0;
   request->waited_us = 0;
   request->heard_us = context_.now_us;
@@ -257,7 +259,7 @@ bool Sessions::emit(Request& request, const TokenEvent& event) {
     fresh.logprobs.erase(fresh.logprobs.begin(), fresh.logprobs.begin() + known);
   request.emitted.insert(request.emitted.end(), fresh.ids.begin(), fresh.ids.end());
   request.moves = 0;
-  context_.effects.push_back(EmitTokens{request.number, std::move(fresh)});
+  context_.effects.push_back(EmitTokens{request.number, std::move(fresh), request.cached_tokens});
   if (!finished) return false;
   close(request);
   ended_.insert(request.number);

@@ -50,6 +50,7 @@ class Sessions {
     SamplingParams sampling;
     std::vector<PlacedImage> images;
     std::vector<TokenId> emitted;  // the journal
+    int cached_tokens = 0;         // of the prompt; what a replay reuses does not count
 
     State state = State::placing;
     Placement placement;

@@ -95,14 +95,16 @@ class MappedTensorFiles : public TensorFiles {
   std::string digest_;
 };
 
-Result<std::shared_ptr<const TensorFiles>> open_single(const std::filesystem::path& path,
-                                                       Parse parse) {
-  std::vector<OpenFile> files;
-  files.push_back(TRY(open_file(path, parse)));
+// Whole files; no two may hold a tensor of the same name.
+Result<std::shared_ptr<const TensorFiles>> open_whole(std::vector<OpenFile> files) {
   std::map<std::string, MappedTensorFiles::Location, std::less<>> names;
-  const auto& entries = files.front().index.entries;
-  for (size_t i = 0; i < entries.size(); ++i)
-    names.emplace(entries[i].name, MappedTensorFiles::Location{0, i});
+  for (size_t file = 0; file < files.size(); ++file) {
+    const auto& entries = files[file].index.entries;
+    for (size_t i = 0; i < entries.size(); ++i)
+      if (!names.emplace(entries[i].name, MappedTensorFiles::Location{file, i}).second)
+        return corrupt(fmt::format("{}: the tensor '{}' is in another file, too",
+                                   files[file].file->path().string(), entries[i].name));
+  }
   return std::shared_ptr<const TensorFiles>(
       std::make_shared<MappedTensorFiles>(std::move(files), std::move(names)));
 }
@@ -179,11 +181,21 @@ Result<std::shared_ptr<const TensorFiles>> open_safetensors(const std::filesyste
 
 Result<std::shared_ptr<const TensorFiles>> open_safetensors_file(
     const std::filesystem::path& file) {
-  return open_single(file, parse_safetensors);
+  std::vector<OpenFile> files;
+  files.push_back(TRY(open_file(file, parse_safetensors)));
+  return open_whole(std::move(files));
 }
 
-Result<std::shared_ptr<const TensorFiles>> open_gguf(const std::filesystem::path& file) {
-  return open_single(file, parse_gguf);
+Result<std::shared_ptr<const TensorFiles>> open_gguf(const std::filesystem::path& file,
+                                                     const std::filesystem::path& tower) {
+  std::vector<OpenFile> files;
+  files.push_back(TRY(open_file(file, parse_gguf)));
+  if (!tower.empty()) {
+    files.push_back(TRY(open_file(tower, parse_gguf)));
+    for (const auto& [key, value] : files[1].index.metadata)
+      if (key.starts_with("clip.")) files[0].index.metadata[key] = value;
+  }
+  return open_whole(std::move(files));
 }
 
 }  // namespace exo

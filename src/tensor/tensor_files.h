@@ -29,8 +29,10 @@ class TensorFiles {
 
 // Folder with model.safetensors, or model.safetensors.index.json and its shards.
 Result<std::shared_ptr<const TensorFiles>> open_safetensors(const std::filesystem::path& folder);
-// One file. (Names stay llama.cpp's; architectures map them.)
 Result<std::shared_ptr<const TensorFiles>> open_safetensors_file(const std::filesystem::path& file);
-Result<std::shared_ptr<const TensorFiles>> open_gguf(const std::filesystem::path& file);
+// One file (names stay llama.cpp's; architectures map them), and perhaps a second that completes
+// it: the vision tower of its model, whose tensors and "clip." keys are added.
+Result<std::shared_ptr<const TensorFiles>> open_gguf(const std::filesystem::path& file,
+                                                     const std::filesystem::path& tower = {});
 
 }  // namespace exo

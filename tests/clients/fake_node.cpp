@@ -255,6 +255,10 @@ Result<StartedGeneration> FakeNode::generate(GenerationRequest request) {
     started.sampling.max_tokens = room;
   started.sampling.stop_ids = {kEos};
   started.tokenizer = tokenizer_;
+  if (!request.prompt && !request.prompt_ids) {
+    started.syntax.thinking = {{"<think>", "</think>"}};
+    started.syntax.calls = {{"<tool_call>", "</tool_call>"}};
+  }
   auto stream = std::make_shared<FakeStream>(prompt, started.sampling, started.prompt_tokens);
   started.stream = std::make_unique<StreamHandle>(stream);
   const std::lock_guard lock(mutex_);

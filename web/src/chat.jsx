@@ -30,6 +30,11 @@ function Stats({ stats, finish }) {
   return <div class="stats" data-testid="stats">{parts.join(' · ')}</div>;
 }
 
+function Thinking({ text }) {
+  if (!text) return null;
+  return <details class="thinking" data-testid="thinking"><summary>Thinking</summary><Markdown text={text} /></details>;
+}
+
 function Message({ message, last }) {
   if (message.role === 'user') {
     return (
@@ -41,6 +46,7 @@ function Message({ message, last }) {
   }
   return (
     <article class="message assistant">
+      <Thinking text={message.thinking} />
       <Markdown text={message.content} />
       {message.error && <div class="error" role="alert">{message.error}</div>}
       <footer>
@@ -57,6 +63,7 @@ function Message({ message, last }) {
 function Answering({ state }) {
   return (
     <article class="message assistant" aria-busy="true" data-testid="answering">
+      <Thinking text={state.thinking} />
       {state.text ? <StreamingMarkdown text={state.text} /> : <div class="waiting">{state.notice || 'Thinking …'}</div>}
     </article>
   );

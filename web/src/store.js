@@ -14,14 +14,14 @@ function loadChats() {
   }
 }
 
-export const chats = signal(loadChats()); // newest first: {id, title, model, messages: [{role, content, images?, stats?, error?}]}
+export const chats = signal(loadChats()); // newest first: {id, title, model, messages: [{role, content, images?, thinking?, stats?, error?}]}
 export const currentId = signal(null);
 export const current = computed(() => chats.value.find((chat) => chat.id === currentId.value) ?? null);
 export const models = signal([]);
 export const model = signal('');
 export const topology = signal(null);
 export const connection = signal({ ok: false, message: 'Connecting …' });
-export const answering = signal(null); // {chatId, text, notice, startedMs, firstMs, pieces}
+export const answering = signal(null); // {chatId, text, thinking, notice, startedMs, firstMs, pieces}
 let abort = null;
 
 // The store has room for a few megabytes: pictures go first, and live as long as the page.
@@ -85,7 +85,7 @@ function settle(id, state, extra) {
   const stats = state.firstMs
     ? { firstTokenMs: state.firstMs - state.startedMs, tokensPerS: tokens > 1 && seconds > 0 ? (tokens - 1) / seconds : null, tokens }
     : null;
-  updateChat(id, (chat) => ({ messages: [...chat.messages, { role: 'assistant', content: state.text, stats, ...extra }] }));
+  updateChat(id, (chat) => ({ messages: [...chat.messages, { role: 'assistant', content: state.text, thinking: state.thinking, stats, ...extra }] }));
 }
 
 // Pictures come before the text that asks about them.
@@ -97,8 +97,14 @@ function asSent({ role, content, images }) {
 
 async function answer(id) {
   const chat = chats.value.find((one) => one.id === id);
-  const state = { chatId: id, text: '', notice: '', startedMs: performance.now(), firstMs: 0, pieces: 0 };
+  const state = { chatId: id, text: '', thinking: '', notice: '', startedMs: performance.now(), firstMs: 0, pieces: 0 };
   const show = () => { answering.value = { ...state }; };
+  const arrived = (where, text) => {
+    if (!state.firstMs) state.firstMs = performance.now();
+    state[where] += text;
+    state.pieces += 1;
+    show();
+  };
   abort = new AbortController();
   show();
   try {
@@ -107,12 +113,8 @@ async function answer(id) {
       messages: chat.messages.filter((one) => !one.error).map(asSent),
       signal: abort.signal,
       onNotice: (text) => { state.notice = text; show(); },
-      onDelta: (text) => {
-        if (!state.firstMs) state.firstMs = performance.now();
-        state.text += text;
-        state.pieces += 1;
-        show();
-      },
+      onThought: (text) => arrived('thinking', text),
+      onDelta: (text) => arrived('text', text),
     });
     settle(id, state, { usage: result.usage, finish: result.finish });
   } catch (error) {
