@@ -236,7 +236,7 @@ Result<StartedGeneration> LocalNode::generate(GenerationRequest request) {
   started.card = TRY(find_model(request.model));
   started.tokenizer = TRY(options_.models->tokenizer(started.card));
   PromptIds prompt =
-      TRY(place_images(TRY(prompt_ids(request, started)), request.images, started.card));
+      TRY(expand_images(TRY(prompt_ids(request, started)), request.images, started.card));
   const int context = context_length(started.card);
   const size_t length = prompt.ids.size();
   if (length >= static_cast<size_t>(context))

@@ -50,9 +50,9 @@ Result<std::shared_ptr<const Image>> read_picture(std::span<const std::byte> byt
       std::make_shared<Image>(clip_square(*image, card.image_size)));
 }
 
-Result<PromptIds> place_images(std::vector<TokenId> ids,
-                               const std::vector<std::shared_ptr<const Image>>& images,
-                               const ModelCard& card) {
+Result<PromptIds> expand_images(std::vector<TokenId> ids,
+                                const std::vector<std::shared_ptr<const Image>>& images,
+                                const ModelCard& card) {
   TRY(check_images(images, card));
   if (!card.vision) return PromptIds{std::move(ids), {}};
   const auto places = static_cast<size_t>(std::count(ids.begin(), ids.end(), card.image_token));

@@ -24,8 +24,8 @@ struct PromptIds {
 
 // Each image token of a vision model's prompt becomes as many as its picture takes. There must be
 // one for each picture, in the same order; other models' ids stay as they are.
-Result<PromptIds> place_images(std::vector<TokenId> ids,
-                               const std::vector<std::shared_ptr<const Image>>& images,
-                               const ModelCard& card);
+Result<PromptIds> expand_images(std::vector<TokenId> ids,
+                                const std::vector<std::shared_ptr<const Image>>& images,
+                                const ModelCard& card);
 
 }  // namespace exo

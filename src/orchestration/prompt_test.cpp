@@ -76,7 +76,7 @@ std::shared_ptr<const Image> square(uint8_t color) {
 }
 
 TEST(Prompt, EachImageTokenBecomesItsPicture) {
-  const auto placed = place_images({1, 9, 2, 9}, {square(5), square(6)}, vision_card()).value();
+  const auto placed = expand_images({1, 9, 2, 9}, {square(5), square(6)}, vision_card()).value();
   EXPECT_EQ(placed.ids, (std::vector<TokenId>{1, 9, 9, 9, 2, 9, 9, 9}));
   ASSERT_EQ(placed.images.size(), 2u);
   EXPECT_EQ(placed.images[0].first_position, 1);
@@ -87,16 +87,16 @@ TEST(Prompt, EachImageTokenBecomesItsPicture) {
 
 TEST(Prompt, PlacesAndPicturesMustAgree) {
   const ModelCard card = vision_card();
-  EXPECT_FALSE(place_images({1, 9, 9}, {square(5)}, card).ok());
-  EXPECT_FALSE(place_images({1, 2}, {square(5)}, card).ok());
-  EXPECT_FALSE(place_images({1, 9}, {}, card).ok());  // typed by somebody
+  EXPECT_FALSE(expand_images({1, 9, 9}, {square(5)}, card).ok());
+  EXPECT_FALSE(expand_images({1, 2}, {square(5)}, card).ok());
+  EXPECT_FALSE(expand_images({1, 9}, {}, card).ok());  // typed by somebody
   ModelCard blind = card;
   blind.vision = false;
-  EXPECT_EQ(place_images({1, 9}, {}, blind)->ids, (std::vector<TokenId>{1, 9}));
-  EXPECT_EQ(place_images({1, 9}, {square(5)}, blind).error().message,
+  EXPECT_EQ(expand_images({1, 9}, {}, blind)->ids, (std::vector<TokenId>{1, 9}));
+  EXPECT_EQ(expand_images({1, 9}, {square(5)}, blind).error().message,
             "seer takes text only; GET /v1/models tells which models see pictures");
   const auto many = std::vector<std::shared_ptr<const Image>>(17, square(1));
-  EXPECT_FALSE(place_images(std::vector<TokenId>(17, 9), many, card).ok());
+  EXPECT_FALSE(expand_images(std::vector<TokenId>(17, 9), many, card).ok());
 }
 
 TEST(Prompt, FilesAreReadForTheModelThatSeesThem) {
