@@ -136,6 +136,8 @@ Result<void> Answer::start_choices() {
   head_ = ReplyHead{endpoint_, random_id(context_.world, chat ? "chatcmpl-" : "cmpl-"),
                     context_.world.wall_time_ms() / 1000, card.id,
                     "fp_" + (card.fingerprint.empty() ? "exo" : card.fingerprint.substr(0, 12))};
+  request_.generation.images = TRY(decode_pictures(request_.pictures, card));
+  request_.pictures.clear();
   if (chat) return start_prompt(request_.generation, "");
   for (const auto& prompt : request_.prompts) {
     GenerationRequest generation = request_.generation;

@@ -282,7 +282,7 @@ Result<OpenAiRequest> parse_openai_request(OpenAiEndpoint endpoint, std::string_
   TRY(read_choices(body, request));
   request.parallel_tool_calls = TRY(get_bool(body, "parallel_tool_calls")).value_or(true);
   if (endpoint == OpenAiEndpoint::chat)
-    TRY(read_chat(body, generation));
+    TRY(read_chat(body, generation, request.pictures));
   else
     TRY(read_completions(body, request));
   return request;

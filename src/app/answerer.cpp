@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include "api/openai_messages.h"
 #include "base/world.h"
 #include "orchestration/text_stream.h"
 
@@ -129,7 +130,7 @@ class LocalAnswerer final : public Answerer {
   Result<Answer> ask(const Question& question, const AnswerHandlers& handlers) override {
     Answer answer;
     Stopwatch watch;
-    TextStream stream(TRY(node_->generate(request_of(question))), {});
+    TextStream stream(TRY(node_->generate(TRY(request_of(question)))), {});
     while (handlers.stop == nullptr || !handlers.stop->load()) {
       std::optional<TextEvent> event = stream.next(100);
       if (!event) continue;
@@ -157,14 +158,13 @@ class LocalAnswerer final : public Answerer {
   }
 
  private:
-  GenerationRequest request_of(const Question& question) const {
+  Result<GenerationRequest> request_of(const Question& question) const {
     GenerationRequest request;
     request.model = question.flags.model;
-    for (const Json& message : question.messages) {
-      const JsonObject& object = message.get_object();
-      request.messages.push_back(
-          {std::string(object.at("role").get_string()), object.at("content"), {}});
-    }
+    std::vector<SentPicture> pictures;
+    TRY(read_chat(JsonObject{{"messages", question.messages}}, request, pictures));
+    if (!pictures.empty())
+      request.images = TRY(decode_pictures(pictures, TRY(node_->find_model(request.model))));
     request.sampling = node_->sampling_defaults(question.flags.model);
     if (question.flags.temperature >= 0) request.sampling.temperature = question.flags.temperature;
     request.sampling.max_tokens = question.flags.max_tokens;

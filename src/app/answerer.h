@@ -16,7 +16,7 @@
 namespace exo {
 
 struct Question {
-  JsonArray messages;  // {"role", "content"}
+  JsonArray messages;  // as the API takes them
   RunFlags flags;
 };
 

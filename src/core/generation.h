@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/image.h"
 #include "core/json.h"
 #include "core/sampling.h"
 
@@ -14,7 +16,7 @@ namespace exo {
 
 struct ChatMessage {
   std::string role;  // system, user, assistant, tool
-  Json content;      // string, null, or array of parts, as the client sent it (checked)
+  Json content;      // string, null, or array of parts: {"type": "text", "text"}, {"type": "image"}
   JsonObject extra;  // name, tool_calls, tool_call_id, reasoning_content ... handed to the template
                      // unchanged
 };
@@ -24,6 +26,8 @@ struct GenerationRequest {
   std::vector<ChatMessage> messages;  // chat, or
   std::optional<std::string> prompt;  // plain text completion, or
   std::optional<std::vector<TokenId>> prompt_ids;
+  // As the model sees them; one for each image part, or image token of a plain prompt, in order.
+  std::vector<std::shared_ptr<const Image>> images;
   JsonArray tools;
   JsonObject template_kwargs;  // chat_template_kwargs
   bool add_generation_prompt = true;

@@ -54,6 +54,7 @@ struct StartSession {
   ModelCard card;
   std::vector<TokenId> prompt_ids;
   SamplingParams sampling;
+  std::vector<PlacedImage> images = {};  // in order, all within prompt_ids
 };
 struct CancelSession {
   uint64_t request = 0;

@@ -194,11 +194,13 @@ std::unique_ptr<TokenStream> CoreDriver::begin(
 }
 
 std::unique_ptr<TokenStream> CoreDriver::open(ModelCard card, std::vector<TokenId> prompt_ids,
-                                              SamplingParams sampling) {
+                                              SamplingParams sampling,
+                                              std::vector<PlacedImage> images) {
   return begin(std::make_shared<TokenQueue>(sampling.max_tokens), [&](uint64_t request) {
     ++counters_.requests_started;
     counters_.prompt_tokens += prompt_ids.size();
-    return StartSession{request, std::move(card), std::move(prompt_ids), std::move(sampling)};
+    return StartSession{request, std::move(card), std::move(prompt_ids), std::move(sampling),
+                        std::move(images)};
   });
 }
 

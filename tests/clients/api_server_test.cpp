@@ -238,6 +238,39 @@ TEST_F(ApiServerTest, ErrorsBeforeTheFirstTokenAreHttpErrors) {
   EXPECT_NE(ask(chat("[fail-start]")).find("Retry-After: 1\r\n"), std::string::npos);
 }
 
+TEST_F(ApiServerTest, PicturesReachModelsThatSee) {
+  // Two pixels, red and blue, as a GIF.
+  const std::string gif = "R0lGODdhAgABAIEAAP8AAAAA/wAAAAAAACwAAAAAAgABAAAIBQABBAgIADs=";
+  const auto look = [&](const std::string& model, const std::string& url) {
+    return ask(post("/v1/chat/completions",
+                    fmt::format(R"({{"model":"{}","messages":[{{"role":"user","content":[
+                      {{"type":"image_url","image_url":{{"url":"{}"}}}},
+                      {{"type":"text","text":"What is it?"}}]}}]}})",
+                                model, url)));
+  };
+  EXPECT_EQ(status_of(look("org/other:8b", "data:image/gif;base64," + gif)), 200);
+  const GenerationRequest request = node_.last_request();
+  ASSERT_EQ(request.images.size(), 1u);
+  EXPECT_EQ(request.images[0]->width, 2);  // resized for the model: its size is 2
+  EXPECT_EQ(request.images[0]->height, 2);
+  EXPECT_EQ(to_text(request.messages.at(0).content),
+            R"([{"type":"image"},{"type":"text","text":"What is it?"}])");
+
+  const auto refusal = [&](const std::string& model, const std::string& url) {
+    const std::string response = look(model, url);
+    EXPECT_EQ(status_of(response), 400);
+    const Json error = json_of(response).at("error");
+    EXPECT_EQ(error.at("param"), "messages[0].content[0]");
+    return std::string(error.at("message").get_string());
+  };
+  EXPECT_NE(refusal("fake", "data:image/gif;base64," + gif).find("fake takes text only"),
+            std::string::npos);
+  EXPECT_NE(refusal("org/other:8b", "data:image/gif;base64," + gif.substr(0, 48)).find("cut short"),
+            std::string::npos);
+  EXPECT_NE(refusal("org/other:8b", "https://example.com/a.png").find("does not fetch"),
+            std::string::npos);
+}
+
 TEST_F(ApiServerTest, AnErrorInTheMiddleIsAnEventAndTheEnd) {
   const auto events = events_of(stream(chat("[fail-mid]", R"("stream":true)")));
   ASSERT_GE(events.size(), 2u);

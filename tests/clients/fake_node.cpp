@@ -269,8 +269,11 @@ Result<StartedGeneration> FakeNode::generate(GenerationRequest request) {
 }
 
 std::vector<ModelStatus> FakeNode::models() const {
+  ModelCard other = fake_card("org/other:8b", options_.context_length);
+  other.vision = true;
+  other.image_size = 2;
   return {{fake_card("fake", options_.context_length), true, "/models/fake"},
-          {fake_card("org/other:8b", options_.context_length), false, "/models/other"}};
+          {std::move(other), false, "/models/other"}};
 }
 
 Result<ModelCard> FakeNode::find_model(const std::string& model) const {

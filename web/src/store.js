@@ -14,7 +14,7 @@ function loadChats() {
   }
 }
 
-export const chats = signal(loadChats()); // newest first: {id, title, model, messages: [{role, content, thinking?, stats?, error?}]}
+export const chats = signal(loadChats()); // newest first: {id, title, model, messages: [{role, content, images?, thinking?, stats?, error?}]}
 export const currentId = signal(null);
 export const current = computed(() => chats.value.find((chat) => chat.id === currentId.value) ?? null);
 export const models = signal([]);
@@ -24,12 +24,22 @@ export const connection = signal({ ok: false, message: 'Connecting …' });
 export const answering = signal(null); // {chatId, text, thinking, notice, startedMs, firstMs, pieces}
 let abort = null;
 
+// The store has room for a few megabytes: pictures go first, and live as long as the page.
+function storeWithoutPictures() {
+  const bare = (message) => ({ ...message, images: undefined });
+  try {
+    localStorage.setItem(chatsName, JSON.stringify(chats.value.map((chat) => ({ ...chat, messages: chat.messages.map(bare) }))));
+  } catch {
+    // full all the same: so do the chats
+  }
+}
+
 function storeChats(list) {
   chats.value = list.slice(0, keptChats);
   try {
     localStorage.setItem(chatsName, JSON.stringify(chats.value));
   } catch {
-    // a full store: the chats live as long as the page
+    storeWithoutPictures();
   }
 }
 
@@ -78,6 +88,13 @@ function settle(id, state, extra) {
   updateChat(id, (chat) => ({ messages: [...chat.messages, { role: 'assistant', content: state.text, thinking: state.thinking, stats, ...extra }] }));
 }
 
+// Pictures come before the text that asks about them.
+function asSent({ role, content, images }) {
+  if (!images?.length) return { role, content };
+  const parts = images.map((url) => ({ type: 'image_url', image_url: { url } }));
+  return { role, content: [...parts, { type: 'text', text: content }] };
+}
+
 async function answer(id) {
   const chat = chats.value.find((one) => one.id === id);
   const state = { chatId: id, text: '', thinking: '', notice: '', startedMs: performance.now(), firstMs: 0, pieces: 0 };
@@ -93,7 +110,7 @@ async function answer(id) {
   try {
     const result = await streamChat({
       model: chat.model,
-      messages: chat.messages.filter((one) => !one.error).map(({ role, content }) => ({ role, content })),
+      messages: chat.messages.filter((one) => !one.error).map(asSent),
       signal: abort.signal,
       onNotice: (text) => { state.notice = text; show(); },
       onThought: (text) => arrived('thinking', text),
@@ -109,7 +126,7 @@ async function answer(id) {
   }
 }
 
-export function send(text) {
+export function send(text, images = []) {
   if (answering.value || !text.trim()) return;
   let chat = current.value;
   if (!chat) {
@@ -117,7 +134,7 @@ export function send(text) {
     storeChats([chat, ...chats.value]);
     currentId.value = chat.id;
   }
-  updateChat(chat.id, (old) => ({ model: model.value, messages: [...old.messages, { role: 'user', content: text }] }));
+  updateChat(chat.id, (old) => ({ model: model.value, messages: [...old.messages, { role: 'user', content: text, ...(images.length && { images }) }] }));
   answer(chat.id);
 }
 
