@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/image.h"
 #include "core/model_card.h"
 
 namespace exo::sim {
