@@ -12,6 +12,8 @@
 #include "base/file.h"
 #include "model/config_reader.h"
 #include "model/weights.h"
+#include "tensor/quantized_files.h"
+#include "tensor/stacked_experts.h"
 
 namespace exo {
 namespace {
@@ -90,9 +92,8 @@ Result<void> count_bytes(ModelFiles& model, WeightFormat format) {
   std::map<std::string_view, uint64_t> by_dtype;
   std::set<std::tuple<std::string, int64_t, int>> counted;
   for (const WeightSpec& spec : model.architecture->declare(model.config)) {
-    HostTensor tensor = TRY(find_weight(spec, *model.tensors));
-    if (tensor.dtype == DType::f8_e4m3)  // what it is loaded as
-      tensor.dtype = tensor.shape.back() % 32 == 0 ? DType::f8_32 : DType::f32;
+    const TensorInfo found = TRY(find_weight(spec, *model.tensors));
+    const HostTensor tensor{found.dtype, found.shape, {}, nullptr};
     const DType loaded = shapes::weight_dtype(tensor, format);
     const uint64_t bytes = row_bytes(loaded, tensor.elements());
     if (spec.part == Part::embedding) card.embedding_bytes += bytes;
@@ -141,33 +142,11 @@ Result<const Architecture*> architecture_of(const JsonObject& config) {
   return invalid_argument("neither 'architectures' nor 'model_type' says what model this is");
 }
 
-// How the weights are packed; what the numbers mean is refused where it is not known.
-Result<BlockScales> read_quantization(const JsonObject& quantization) {
-  ConfigReader reader(quantization);
-  const std::string method = reader.text("quant_method", "(none)");
-  if (method == "mxfp4") return BlockScales{};  // gpt-oss: each tensor says it by its name
-  if (method != "fp8")
-    return unsupported(fmt::format(
-        "weights quantised by '{}' cannot be read; take the model as bf16, FP8 or GGUF", method));
-  const JsonArray* sizes = TRY(get_array(quantization, "weight_block_size"));
-  const auto size_at = [&](size_t i) {
-    return sizes != nullptr && sizes->size() == 2 && (*sizes)[i].is_int64()
-               ? static_cast<int>(std::clamp<int64_t>((*sizes)[i].get_int64(), 0, 1 << 20))
-               : 0;
-  };
-  const BlockScales scales{size_at(0), size_at(1)};
-  if (scales.rows <= 0 || scales.columns <= 0)
-    return unsupported("FP8 weights without a 'weight_block_size' of two numbers");
-  return scales;
-}
-
 Result<void> parse_checkpoint(ModelFiles& model, const JsonObject& config) {
   model.architecture = TRY(architecture_of(config));
   JsonObject numbers = config;
-  numbers.erase("quantization_config");
+  for (const char* key : {"quantization_config", "quantization"}) numbers.erase(key);
   model.config = TRY(model.architecture->parse_config(numbers));
-  const JsonObject* quantization = TRY(get_object(config, "quantization_config"));
-  if (quantization != nullptr) model.config.scales = TRY(read_quantization(*quantization));
   return {};
 }
 
@@ -176,7 +155,9 @@ Result<ModelFiles> open_checkpoint(const fs::path& folder, std::string id) {
   const JsonObject config = TRY(read_object(folder / "config.json"));
   if (auto parsed = parse_checkpoint(model, config); !parsed.ok())
     return parsed.error().in((folder / "config.json").string());
-  model.tensors = TRY(open_safetensors(folder));
+  auto quantized = open_quantized(TRY(open_safetensors(folder)), config);
+  if (!quantized.ok()) return located(quantized.error(), folder);
+  model.tensors = unstack_experts(std::move(quantized).value());
   if (auto filled = fill_card(model); !filled.ok()) return located(filled.error(), folder);
 
   const JsonObject generation = TRY(read_optional(folder / "generation_config.json"));
@@ -215,7 +196,8 @@ Result<ModelFiles> open_gguf_model(const fs::path& file, std::string id) {
       if (std::find(card.eos_ids.begin(), card.eos_ids.end(), eos) == card.eos_ids.end())
         card.eos_ids.push_back(eos);
   card.has_chat_template = metadata.contains("tokenizer.chat_template");
-  card.id = id.empty() ? file.stem().string() : std::move(id);
+  const auto part = parse_gguf_part_name(file.filename().string());
+  card.id = !id.empty() ? std::move(id) : part ? part->base : file.stem().string();
   card.path = file.string();
   card.fingerprint = sha256_hex("gguf\n" + model.tensors->header_digest());
   return model;
@@ -227,6 +209,23 @@ Result<ModelCard> card_in_format(const ModelFiles& model, WeightFormat format) {
   ModelFiles other = model;
   TRY(count_bytes(other, format));
   return std::move(other.card);
+}
+
+Result<fs::path> find_gguf(const fs::path& folder) {
+  std::error_code error;
+  std::set<fs::path> models;
+  fs::directory_iterator entry(folder, error);
+  for (const fs::directory_iterator end; !error && entry != end; entry.increment(error)) {
+    if (entry->path().extension() != ".gguf") continue;
+    auto part = parse_gguf_part_name(entry->path().filename().string());
+    if (part) part->part = 1;
+    models.insert(part ? folder / gguf_part_name(*part) : entry->path());
+  }
+  if (models.size() == 1) return *models.begin();
+  return not_found(fmt::format(
+      "{}: {}", folder.string(),
+      models.empty() ? "there is no config.json and no .gguf file, so this is no model folder"
+                     : "there are several .gguf files; name one of them"));
 }
 
 Result<ModelFiles> open_model(const fs::path& given, std::string id) {
@@ -242,13 +241,7 @@ Result<ModelFiles> open_model(const fs::path& given, std::string id) {
                     path.string()));
   }
   if (fs::exists(path / "config.json", error)) return open_checkpoint(path, std::move(id));
-  std::vector<fs::path> gguf;
-  for (const auto& entry : fs::directory_iterator(path, error))
-    if (entry.path().extension() == ".gguf") gguf.push_back(entry.path());
-  if (gguf.size() == 1) return open_gguf_model(gguf.front(), std::move(id));
-  return not_found(fmt::format("{}: {}", path.string(),
-                               gguf.empty() ? "there is no config.json, so this is no model folder"
-                                            : "there are several .gguf files; name one of them"));
+  return open_gguf_model(TRY(find_gguf(path)), std::move(id));
 }
 
 }  // namespace exo

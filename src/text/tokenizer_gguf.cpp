@@ -1,6 +1,8 @@
 // The tokenizer inside a GGUF file: the same pipeline as tokenizer.json, put together from the keys
 // "tokenizer.ggml.*" (see "Tokenizer" in ggml's docs/gguf.md). What GGUF leaves to the reader, the
 // split patterns behind the names of "tokenizer.ggml.pre", is a table here.
+#include "text/tokenizer_gguf.h"
+
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -37,16 +39,10 @@ constexpr std::string_view kDeepseekV3 =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+)"
     R"(| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
-struct PreKind {
-  std::string_view names;  // of tokenizer.ggml.pre, each between spaces
-  std::vector<std::string_view> patterns;
-  bool ignore_merges = false;
-  bool add_bos = false;  // where the file does not say
-  bool nfc = false;      // what the model's own tokenizer.json normalizes by
-};
+}  // namespace
 
-const std::vector<PreKind>& pre_kinds() {
-  static const std::vector<PreKind> kinds = {
+const std::vector<GgufPreKind>& gguf_pre_kinds() {
+  static const std::vector<GgufPreKind> kinds = {
       {" default ", {R"([\p{P}\$\+<=>\^~\|]+)", kGpt2, R"(\p{N}+)", "[0-9][0-9][0-9]"}},
       {" gpt-2 phi-2 mpt olmo jais trillion granite-docling ", {kGpt2}},
       {" starcoder refact command-r smollm codeshell exaone minerva-7b ", {R"(\p{N})", kGpt2}},
@@ -60,8 +56,10 @@ const std::vector<PreKind>& pre_kinds() {
   return kinds;
 }
 
-Result<const PreKind*> find_pre_kind(const std::string& name) {
-  for (const PreKind& kind : pre_kinds())
+namespace {
+
+Result<const GgufPreKind*> find_pre_kind(const std::string& name) {
+  for (const GgufPreKind& kind : gguf_pre_kinds())
     if (kind.names.find(" " + name + " ") != std::string_view::npos) return &kind;
   return unsupported(fmt::format(
       "tokenizer.ggml.pre '{}' is not known; use the model's Hugging Face checkpoint", name));
@@ -127,7 +125,7 @@ void fill_added_tokens(GgufTokens& tokens) {
 
 Json parsed(std::string_view text) { return parse_json(text).value(); }  // our own text only
 
-Json byte_level_split(const PreKind& kind, bool add_prefix_space) {
+Json byte_level_split(const GgufPreKind& kind, bool add_prefix_space) {
   JsonArray steps;
   for (const std::string_view pattern : kind.patterns) {
     Json step = parsed(R"({"type": "Split", "behavior": "Isolated", "pattern": {}})");
@@ -169,7 +167,7 @@ Result<PostProcessor> read_post_processor(const JsonObject& metadata, bool add_b
 
 Result<PipelineParts> gpt2_parts(const JsonObject& metadata) {
   const std::string pre = TRY(string_or(metadata, "tokenizer.ggml.pre", "default"));
-  const PreKind& kind = *TRY(find_pre_kind(pre));
+  const GgufPreKind& kind = *TRY(find_pre_kind(pre));
   const bool add_space = TRY(bool_or(metadata, "tokenizer.ggml.add_space_prefix", false));
   GgufTokens tokens = TRY(read_tokens(metadata));
   fill_added_tokens(tokens);
