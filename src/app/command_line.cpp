@@ -157,13 +157,19 @@ void add_serve_and_run(CLI::App& app, CommandLine& out) {
   CLI::App* run = add_verb(app, out, "run", "Ask a model once, or chat with it",
                            "  exo run demo\n  exo run demo --prompt \"What is exo?\"\n  exo run "
                            "~/models/Llama-3.2-1B-Instruct --stats\n"
-                           "  cat notes.txt | exo run demo --prompt \"Summarise:\"");
+                           "  cat notes.txt | exo run demo --prompt \"Summarise:\"\n"
+                           "  exo run ~/models/llava-1.5-7b-hf --image cat.jpg --prompt \"What is "
+                           "it?\"");
   run->add_option("model", out.run.model,
                   "demo, a model's name, a checkpoint folder or a .gguf file")
       ->required();
   CLI::Option* prompt =
       run->add_option("-p,--prompt", out.run.prompt,
                       "Answer this and exit (standard input is appended when piped)");
+  run->add_option("--image", out.run.images,
+                  "A picture (PNG, JPEG, WebP, GIF) for a model that sees; may be repeated")
+      ->allow_extra_args(false)
+      ->check(CLI::ExistingFile);
   run->add_flag("--stats", out.run.stats,
                 "Print time to first token and tokens per second to stderr");
   run->add_option("--temperature", out.run.temperature, "0 = always the likeliest token")

@@ -44,6 +44,7 @@ struct RunFlags {
   std::string model;
   std::string prompt;
   bool has_prompt = false;
+  std::vector<std::string> images;  // files
   bool stats = false;
   double temperature = -1;  // < 0: the model's own
   int max_tokens = 0;

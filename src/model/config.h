@@ -3,6 +3,8 @@
 #pragma once
 
 #include <any>
+#include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +39,32 @@ struct RopeOrigin {
   bool truncate = true;
 };
 
+// A tower that turns a picture into rows that take the place of token embeddings: CLIP's vision
+// transformer (Radford et al. 2021) and the projector of LLaVA 1.5 (Liu et al. 2023).
+struct VisionConfig {
+  int image_size = 0;  // pixels of a side: pictures are squares
+  int patch_size = 0;
+  int hidden_size = 0;
+  int intermediate_size = 0;
+  int heads = 0;
+  int layer_count = 0;              // that are run: up to the last whose output is used
+  std::vector<int> feature_layers;  // used, side by side: output of layer i, 0 being the input
+  bool keep_class = false;          // the class row is a feature, too
+  Gelu activation = Gelu::quick;
+  Gelu projector_activation = Gelu::erf;
+  bool projector_bias = true;
+  float norm_eps = 0;
+  bool swapped_mlp = false;  // GGUF: "ffn_up" is what narrows, as old converters wrote
+  TokenId image_token = -1;  // the id whose rows are replaced
+  // A channel's value is (byte * scale - mean) / deviation; CLIP's by default.
+  double pixel_scale = 1.0 / 255;
+  std::array<float, 3> pixel_mean = {0.48145466f, 0.4578275f, 0.40821073f};
+  std::array<float, 3> pixel_deviation = {0.26862954f, 0.26130258f, 0.27577711f};
+
+  int patches() const { return (image_size / patch_size) * (image_size / patch_size); }
+  int tokens() const { return patches() + (keep_class ? 1 : 0); }
+};
+
 struct Config {
   int layer_count = 0;
   int hidden_size = 0;
@@ -60,8 +88,10 @@ struct Config {
   // A sequence longer than this (tokens) turns by `far_rope` instead; 0: never (longrope).
   int far_beyond = 0;
   RopeParams far_rope;
-  bool gguf = false;  // weights carry llama.cpp's names
-  std::any extra;     // what only this family has
+  std::optional<VisionConfig> vision;
+  int token_types = 0;  // encoders: kinds of tokens
+  bool gguf = false;    // weights carry llama.cpp's names
+  std::any extra;       // what only this family has
 
   int window_of(int layer) const {
     return layer_windows.empty() ? window : layer_windows[static_cast<size_t>(layer)];

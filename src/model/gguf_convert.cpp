@@ -151,7 +151,7 @@ struct Target {
 
 Result<std::vector<Target>> plan_targets(const ModelFiles& model, const GgufForm& form,
                                          std::optional<DType> wanted) {
-  const std::vector<WeightSpec> from = model.architecture->declare(model.config);
+  std::vector<WeightSpec> from = model.architecture->declare(model.config);
   const std::vector<WeightSpec> to = model.architecture->declare(form.config);
   CHECK(from.size() == to.size(), "a family declares the same weights for both formats");
   std::vector<Target> targets;
@@ -160,6 +160,9 @@ Result<std::vector<Target>> plan_targets(const ModelFiles& model, const GgufForm
     CHECK(
         from[i].slot == to[i].slot && from[i].shape == to[i].shape && from[i].layer == to[i].layer,
         "a family declares its weights in the same order for both formats");
+    for (const std::string& other : from[i].other_names)
+      if (!model.tensors->contains(from[i].name)) from[i].name = other;
+    if (from[i].optional && !model.tensors->contains(from[i].name)) continue;
     const auto [known, added] = by_name.emplace(to[i].name, targets.size());
     if (!added) {
       const WeightSpec& first = targets[known->second].parts.front().second;

@@ -15,12 +15,17 @@
 
 namespace exo {
 
+// What an embedding model makes of the rows of a sequence. `pooler` is BERT's own layer over the
+// first; `none` keeps the rows.
+enum class Pooling { mean, cls, pooler, none };
+
 struct ModelFiles {
   ModelCard card;
   Config config;
   const Architecture* architecture = nullptr;
   std::shared_ptr<const TensorFiles> tensors;
   GenerationDefaults defaults;
+  Pooling pooling = Pooling::mean;  // of embedding models
 };
 
 // A folder with a Hugging Face checkpoint, a folder with one model in .gguf files, or a .gguf file

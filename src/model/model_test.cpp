@@ -100,6 +100,95 @@ TEST(Config, SizesOutOfRangeAreErrors) {
     EXPECT_FALSE(parse(llama(bad)).ok()) << bad;
 }
 
+// A BERT or LLaVA config with `more` members in front.
+std::string bert(const std::string& more) {
+  return R"({"architectures": ["BertModel"], )" + more + R"("model_type": "bert"})";
+}
+std::string llava(const std::string& text, const std::string& vision, const std::string& more) {
+  return R"({"architectures": ["LlavaForConditionalGeneration"], "text_config": {)" + text +
+         R"("torch_dtype": "float16"}, "vision_config": {)" + vision +
+         R"("model_type": "clip_vision_model"}, )" + more + R"("model_type": "llava"})";
+}
+std::string message_of(const std::string& text) {
+  const auto config = parse(text);
+  return config.ok() ? "accepted" : config.error().message;
+}
+
+TEST(Config, AnEncodersAbsentKeysAreBerts) {
+  const Config config = parse(bert("")).value();
+  EXPECT_EQ(std::tuple(config.layer_count, config.hidden_size, config.heads, config.vocab_size,
+                       config.context_length, config.token_types),
+            std::tuple(12, 768, 12, 30522, 512, 2));
+  EXPECT_FLOAT_EQ(config.norm_eps, 1e-12f);
+  for (const char* bad :
+       {R"("position_embedding_type": "relative_key", )", R"("is_decoder": true, )",
+        R"("hidden_act": "relu", )", R"("num_attention_heads": 7, )", R"("alibi": true, )"})
+    EXPECT_NE(message_of(bert(bad)), "accepted") << bad;
+  EXPECT_EQ(message_of(bert(R"("hidden_act": "gelu_new", "classifier_dropout": 0.1, )")),
+            "accepted");
+}
+
+TEST(Config, LlavasAbsentKeysAreThoseOfItsParts) {
+  // As llava-1.5-7b publishes it: little more than what differs from the defaults.
+  const Config config =
+      parse(llava(R"("max_position_embeddings": 4096, "model_type": "llama",
+                     "rms_norm_eps": 1e-05, "vocab_size": 32064, )",
+                  R"("hidden_size": 1024, "image_size": 336, "intermediate_size": 4096,
+                     "num_attention_heads": 16, "num_hidden_layers": 24, "patch_size": 14,
+                     "projection_dim": 768, "vocab_size": 32000, )",
+                  R"("image_token_index": 32000, "ignore_index": -100, "pad_token_id": 32001, )"))
+          .value();
+  EXPECT_EQ(std::tuple(config.layer_count, config.hidden_size, config.heads, config.kv_heads,
+                       config.intermediate_size),
+            std::tuple(32, 4096, 32, 32, 11008));
+  EXPECT_EQ(config.vision->layer_count, 23);
+  EXPECT_EQ(config.vision->tokens(), 576);
+  EXPECT_EQ(config.vision->image_token, 32000);
+  EXPECT_TRUE(config.vision->projector_bias);
+
+  const std::string text = R"("vocab_size": 32064, )";
+  const auto vision = [&](const std::string& tower, const std::string& more) {
+    return *parse(llava(text, tower, more))->vision;
+  };
+  EXPECT_EQ(vision("", "").image_size, 224);
+  EXPECT_EQ(vision("", R"("vision_feature_select_strategy": "full", )").tokens(), 50);
+  EXPECT_EQ(vision("", R"("vision_feature_layer": -1, )").layer_count, 12);
+  EXPECT_EQ(vision("", R"("vision_feature_layer": [3, -13, 5], )").feature_layers,
+            (std::vector<int>{3, 0, 5}));
+  EXPECT_EQ(parse(R"({"architectures": ["LlavaForConditionalGeneration"],
+                      "image_token_index": 7})")
+                ->vision->image_size,
+            336);  // no vision_config at all means another tower
+  const Config mistral =
+      parse(llava(R"("model_type": "mistral", "vocab_size": 32002, )", "", "")).value();
+  EXPECT_EQ(std::tuple(mistral.intermediate_size, mistral.kv_heads, mistral.window),
+            std::tuple(14336, 8, 4096));
+}
+
+TEST(Config, WhatLlavaCannotBeIsRefusedByName) {
+  const auto message = [](const std::string& vision, const std::string& more) {
+    return message_of(llava(R"("vocab_size": 32064, )", vision, more));
+  };
+  for (const auto& [more, named] :
+       {std::pair{R"("vision_feature_layer": 14, )", "14"},
+        {R"("vision_feature_layer": [], )", "vision_feature_layer"},
+        {R"("vision_feature_select_strategy": "cls", )", "cls"},
+        {R"("image_token_index": 32064, )", "32064"},
+        {R"("projector_hidden_act": "relu", )", "relu"},
+        {R"("image_grid_pinpoints": [[336, 672]], )", "image_grid_pinpoints"}})
+    EXPECT_NE(message("", more).find(named), std::string::npos) << message("", more);
+  for (const auto& [tower, named] : {std::pair{R"("hidden_size": 100, "x": 1, )", "'x'"},
+                                     {R"("num_channels": 1, )", "num_channels"},
+                                     {R"("patch_size": 500, )", "out of range"},
+                                     {R"("num_attention_heads": 7, )", "7"}})
+    EXPECT_NE(message(tower, "").find(named), std::string::npos) << message(tower, "");
+  for (const char* text : {R"("model_type": "llava", )", R"("model_type": "bert", )",
+                           R"("model_type": "gemma2", "head_dim": 8, "hidden_size": 64,
+                              "num_hidden_layers": 2, "intermediate_size": 64, "vocab_size": 33000,
+                              "num_attention_heads": 4, "num_key_value_heads": 4, )"})
+    EXPECT_NE(message_of(llava(text, "", "")).find("text_config"), std::string::npos) << text;
+}
+
 TEST(RopeScaling, FollowsThePublishedFormulas) {
   const auto inverse = rope_frequencies(10000, 64);
   EXPECT_FLOAT_EQ(scale_linear(inverse, 4).inverse[3], inverse[3] / 4);

@@ -68,8 +68,9 @@ Result<TensorInfo> find_weight(const WeightSpec& spec, const TensorFiles& files)
 
 Result<HostTensor> read_weight(const WeightSpec& spec, const TensorFiles& files) {
   TRY(find_weight(spec, files));
-  const int64_t rows = HostTensor{.shape = spec.shape}.elements() / spec.shape.back();
-  CHECK(spec.stored.empty() || spec.stored.back() == spec.shape.back(), "a part of rows");
+  const Shape& stored = spec.stored.empty() ? spec.shape : spec.stored;
+  CHECK(spec.shape.back() % stored.back() == 0, "a part of rows");
+  const int64_t rows = HostTensor{.shape = spec.shape}.elements() / stored.back();
   HostTensor tensor = TRY(files.find_rows(spec.name, spec.row_begin, rows));
   tensor.shape = spec.shape;
   return spec.offset != 0 ? with_offset(tensor, spec.offset) : tensor;
@@ -82,10 +83,21 @@ const Tensor& Weights::at(const std::vector<Slots>& groups, int group, int slot)
   return slot < static_cast<int>(slots.size()) ? slots[static_cast<size_t>(slot)] : none;
 }
 
+std::vector<WeightSpec> declared_weights(const Architecture& architecture, const Config& config,
+                                         const TensorFiles& files) {
+  std::vector<WeightSpec> specs = architecture.declare(config);
+  for (WeightSpec& spec : specs)
+    for (const std::string& other : spec.other_names)
+      if (!files.contains(spec.name) && files.contains(other)) spec.name = other;
+  std::erase_if(
+      specs, [&](const WeightSpec& spec) { return spec.optional && !files.contains(spec.name); });
+  return specs;
+}
+
 Result<void> check_weights(const Architecture& architecture, const Config& config,
                            const TensorFiles& files) {
   std::set<std::string, std::less<>> declared;
-  for (const WeightSpec& spec : architecture.declare(config)) {
+  for (const WeightSpec& spec : declared_weights(architecture, config, files)) {
     TRY(find_weight(spec, files));
     declared.insert(spec.name);
   }
@@ -119,7 +131,8 @@ class WeightLoader {
     if (known == by_part_.end()) {
       const HostTensor host =
           TRY(spec.made ? architecture_.read(spec, config_, files_) : read_weight(spec, files_));
-      auto tensor = backend_.upload_weight(host, options_.format);
+      auto tensor =
+          backend_.upload_weight(host, spec.as_stored ? WeightFormat::as_stored : options_.format);
       if (!tensor.ok()) return tensor.error().in(spec.name);
       known = by_part_.emplace(part, std::move(tensor).value()).first;
     }
@@ -155,7 +168,8 @@ Result<Weights> load_weights(const Architecture& architecture, const Config& con
   if (shard.rank != 0 || shard.world != 1)
     return unsupported("slices of layers (tensor parallelism) cannot be loaded");
   WeightLoader loader(architecture, config, files, backend, options);
-  for (const WeightSpec& spec : architecture.declare(config)) TRY(loader.add(spec));
+  for (const WeightSpec& spec : declared_weights(architecture, config, files))
+    TRY(loader.add(spec));
   return loader.take();
 }
 

@@ -33,6 +33,11 @@ class Weights {
   std::vector<Slots> ends_{2};  // embedding, head
 };
 
+// What the family declares, by the names that these files use, without optional tensors that they
+// do not hold.
+std::vector<WeightSpec> declared_weights(const Architecture& architecture, const Config& config,
+                                         const TensorFiles& files);
+
 // Every declared tensor is there with its shape and can be read, and none is there that the family
 // does not know.
 Result<void> check_weights(const Architecture& architecture, const Config& config,

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "orchestration/pictures.h"
 #include "orchestration/prompt.h"
 
 namespace exo {
@@ -180,7 +181,15 @@ SamplingParams LocalNode::sampling_defaults(const std::string& model) const {
 Result<std::string> LocalNode::render(const GenerationRequest& request,
                                       const ModelCard& card) const {
   const auto with = TRY(options_.models->chat_template(card, !request.tools.empty()));
-  return render_chat(request, *with, options_.system_prompt, options_.world->wall_time_ms());
+  RenderOptions how{options_.system_prompt, "", options_.world->wall_time_ms()};
+  if (card.vision) {
+    const auto tokenizer = TRY(options_.models->tokenizer(card));
+    const std::vector<std::string>& tokens = tokenizer->vocabulary().bytes;
+    const auto token = static_cast<size_t>(card.image_token);
+    if (token >= tokens.size()) return corrupt(card.id + ": its tokenizer has no image token");
+    how.image_token = tokens[token];
+  }
+  return render_chat(request, *with, how);
 }
 
 Result<std::string> LocalNode::render_prompt(const GenerationRequest& request) const {
@@ -188,9 +197,11 @@ Result<std::string> LocalNode::render_prompt(const GenerationRequest& request) c
   return render(request, TRY(find_model(request.model)));
 }
 
+// Also notes what kind of answer the prompt asks for.
 Result<std::vector<TokenId>> LocalNode::prompt_ids(const GenerationRequest& request,
-                                                   const ModelCard& card,
-                                                   const Tokenizer& tokenizer) const {
+                                                   StartedGeneration& started) const {
+  const ModelCard& card = started.card;
+  const Tokenizer& tokenizer = *started.tokenizer;
   std::vector<TokenId> ids;
   if (request.prompt_ids) {
     ids = *request.prompt_ids;
@@ -201,7 +212,10 @@ Result<std::vector<TokenId>> LocalNode::prompt_ids(const GenerationRequest& requ
   } else if (request.prompt) {
     ids = tokenizer.encode_with_special(*request.prompt);
   } else {
-    ids = tokenizer.encode(TRY(render(request, card)));  // the template brings its special tokens
+    const std::string text = TRY(render(request, card));
+    ids = tokenizer.encode(text);  // the template brings its special tokens
+    started.syntax = TRY(options_.models->chat_template(card, !request.tools.empty()))->syntax;
+    if (request.add_generation_prompt) started.opened = started.syntax.opened_by(text);
   }
   if (ids.empty()) return invalid_argument("the prompt is empty");
   return ids;
@@ -221,17 +235,20 @@ Result<StartedGeneration> LocalNode::generate(GenerationRequest request) {
   StartedGeneration started;
   started.card = TRY(find_model(request.model));
   started.tokenizer = TRY(options_.models->tokenizer(started.card));
-  std::vector<TokenId> ids = TRY(prompt_ids(request, started.card, *started.tokenizer));
+  PromptIds prompt =
+      TRY(expand_images(TRY(prompt_ids(request, started)), request.images, started.card));
   const int context = context_length(started.card);
-  if (ids.size() >= static_cast<size_t>(context))
-    return context_exceeded(context, static_cast<int>(ids.size()));
-  started.prompt_tokens = static_cast<int>(ids.size());
+  const size_t length = prompt.ids.size();
+  if (length >= static_cast<size_t>(context))
+    return context_exceeded(context, static_cast<int>(length));
+  started.prompt_tokens = static_cast<int>(length);
   started.sampling = std::move(request.sampling);
   started.sampling.max_tokens = output_room(
       started.sampling.max_tokens, options_.max_generate_tokens, context, started.prompt_tokens);
   if (started.sampling.stop_ids.empty()) started.sampling.stop_ids = started.card.eos_ids;
   if (!request.seed_given) started.sampling.seed = options_.world->random_u64();
-  started.stream = driver_->open(started.card, std::move(ids), started.sampling);
+  started.stream = driver_->open(started.card, std::move(prompt.ids), started.sampling,
+                                 std::move(prompt.images));
   return started;
 }
 

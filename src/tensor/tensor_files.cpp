@@ -100,25 +100,18 @@ class MappedTensorFiles : public TensorFiles {
   std::string digest_;
 };
 
-// Every tensor of every file.
-Result<std::shared_ptr<const TensorFiles>> all_of(std::vector<OpenFile> files) {
+// Whole files; no two may hold a tensor of the same name.
+Result<std::shared_ptr<const TensorFiles>> open_whole(std::vector<OpenFile> files) {
   std::map<std::string, MappedTensorFiles::Location, std::less<>> names;
   for (size_t file = 0; file < files.size(); ++file) {
     const auto& entries = files[file].index.entries;
     for (size_t i = 0; i < entries.size(); ++i)
       if (!names.emplace(entries[i].name, MappedTensorFiles::Location{file, i}).second)
-        return corrupt(fmt::format("{}: the tensor '{}' is in an earlier part too",
+        return corrupt(fmt::format("{}: the tensor '{}' is in another file, too",
                                    files[file].file->path().string(), entries[i].name));
   }
   return std::shared_ptr<const TensorFiles>(
       std::make_shared<MappedTensorFiles>(std::move(files), std::move(names)));
-}
-
-Result<std::shared_ptr<const TensorFiles>> open_single(const std::filesystem::path& path,
-                                                       Parse parse) {
-  std::vector<OpenFile> files;
-  files.push_back(TRY(open_file(path, parse)));
-  return all_of(std::move(files));
 }
 
 // The index is data from outside: its file names must stay inside the folder.
@@ -217,6 +210,33 @@ Result<OpenFile> open_part(const std::filesystem::path& path, const GgufSplit& e
   return open;
 }
 
+// All parts of the model that `file` is, or is one part of.
+Result<std::vector<OpenFile>> open_parts(const std::filesystem::path& file) {
+  OpenFile first = TRY(open_file(file, parse_gguf));
+  const GgufSplit split = TRY(read_split(first));
+  std::vector<OpenFile> files;
+  if (split.count == 1) {
+    files.push_back(std::move(first));
+    return files;
+  }
+  const auto name = parse_gguf_part_name(file.filename().string());
+  if (!name || name->part != split.part || name->count != split.count)
+    return corrupt(fmt::format(
+        "{} says that it is part {} of {}: its name must end in '-{:05}-of-{:05}.gguf', "
+        "so that the others are found",
+        file.string(), split.part, split.count, split.part, split.count));
+  size_t tensors = 0;
+  for (int part = 1; part <= split.count; ++part) {
+    const auto path = file.parent_path() / gguf_part_name({name->base, part, split.count});
+    files.push_back(TRY(open_part(path, {part, split.count, split.tensors})));
+    tensors += files.back().index.entries.size();
+  }
+  if (split.tensors > 0 && tensors != static_cast<size_t>(split.tensors))
+    return corrupt(fmt::format("{}: the parts hold {} tensors together, but {} belong to the model",
+                               file.string(), tensors, split.tensors));
+  return files;
+}
+
 }  // namespace
 
 Result<HostTensor> TensorFiles::find_rows(std::string_view name, int64_t begin,
@@ -264,33 +284,21 @@ Result<std::shared_ptr<const TensorFiles>> open_safetensors(const std::filesyste
 
 Result<std::shared_ptr<const TensorFiles>> open_safetensors_file(
     const std::filesystem::path& file) {
-  return open_single(file, parse_safetensors);
+  std::vector<OpenFile> files;
+  files.push_back(TRY(open_file(file, parse_safetensors)));
+  return open_whole(std::move(files));
 }
 
-Result<std::shared_ptr<const TensorFiles>> open_gguf(const std::filesystem::path& file) {
-  OpenFile first = TRY(open_file(file, parse_gguf));
-  const GgufSplit split = TRY(read_split(first));
-  std::vector<OpenFile> files;
-  if (split.count == 1) {
-    files.push_back(std::move(first));
-    return all_of(std::move(files));
+Result<std::shared_ptr<const TensorFiles>> open_gguf(const std::filesystem::path& file,
+                                                     const std::filesystem::path& tower) {
+  std::vector<OpenFile> files = TRY(open_parts(file));
+  if (!tower.empty()) {
+    OpenFile second = TRY(open_file(tower, parse_gguf));
+    for (const auto& [key, value] : second.index.metadata)
+      if (key.starts_with("clip.")) files[0].index.metadata[key] = value;
+    files.push_back(std::move(second));
   }
-  const auto name = parse_gguf_part_name(file.filename().string());
-  if (!name || name->part != split.part || name->count != split.count)
-    return corrupt(fmt::format(
-        "{} says that it is part {} of {}: its name must end in '-{:05}-of-{:05}.gguf', "
-        "so that the others are found",
-        file.string(), split.part, split.count, split.part, split.count));
-  size_t tensors = 0;
-  for (int part = 1; part <= split.count; ++part) {
-    const auto path = file.parent_path() / gguf_part_name({name->base, part, split.count});
-    files.push_back(TRY(open_part(path, {part, split.count, split.tensors})));
-    tensors += files.back().index.entries.size();
-  }
-  if (split.tensors > 0 && tensors != static_cast<size_t>(split.tensors))
-    return corrupt(fmt::format("{}: the parts hold {} tensors together, but {} belong to the model",
-                               file.string(), tensors, split.tensors));
-  return all_of(std::move(files));
+  return open_whole(std::move(files));
 }
 
 }  // namespace exo

@@ -38,10 +38,12 @@ class TensorFiles {
 
 // Folder with model.safetensors, or model.safetensors.index.json and its shards.
 Result<std::shared_ptr<const TensorFiles>> open_safetensors(const std::filesystem::path& folder);
-// One file; of a split GGUF any part, which finds the others beside it. (Names stay llama.cpp's;
-// architectures map them.)
 Result<std::shared_ptr<const TensorFiles>> open_safetensors_file(const std::filesystem::path& file);
-Result<std::shared_ptr<const TensorFiles>> open_gguf(const std::filesystem::path& file);
+// One file, or any part of a split one, which finds the others beside it (names stay llama.cpp's;
+// architectures map them), and perhaps a second that completes it: the vision tower of its model,
+// whose tensors and "clip." keys are added.
+Result<std::shared_ptr<const TensorFiles>> open_gguf(const std::filesystem::path& file,
+                                                     const std::filesystem::path& tower = {});
 
 // "BASE-00002-of-00005.gguf": how the parts of a split GGUF are called.
 struct GgufPartName {

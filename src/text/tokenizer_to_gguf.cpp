@@ -8,9 +8,10 @@
 
 #include "base/file.h"
 #include "text/chat_template.h"
+#include "text/gguf_pre_kinds.h"
 #include "text/json_parts.h"
+#include "text/sentencepiece.h"
 #include "text/tokenizer.h"
-#include "text/tokenizer_gguf.h"
 
 namespace exo {
 namespace {
@@ -33,7 +34,7 @@ Result<JsonObject> read_optional(const fs::path& path) {
 
 struct Entry {
   std::string text;
-  GgufTokenType type = GgufTokenType::normal;
+  PieceType type = PieceType::normal;
 };
 
 class Exporter {
@@ -65,7 +66,7 @@ class Exporter {
   }
 
  private:
-  Result<void> put(std::string_view text, const Json& id, GgufTokenType type) {
+  Result<void> put(std::string_view text, const Json& id, PieceType type) {
     boost::json::error_code error;
     const auto number = id.is_number() ? id.to_number<int64_t>(error) : -1;
     if (error || number < 0 || number >= vocab_size_)
@@ -78,10 +79,10 @@ class Exporter {
 
   Result<void> read_entries(const JsonObject& model) {
     for (int id = 0; id < vocab_size_; ++id)
-      entries_.push_back({fmt::format("[PAD{}]", id), GgufTokenType::unused});
+      entries_.push_back({fmt::format("[PAD{}]", id), PieceType::unused});
     const JsonObject* vocabulary = TRY(get_object(model, "vocab"));
     if (vocabulary == nullptr) return corrupt("tokenizer.json has no 'vocab'");
-    for (const auto& [text, id] : *vocabulary) TRY(put(text, id, GgufTokenType::normal));
+    for (const auto& [text, id] : *vocabulary) TRY(put(text, id, PieceType::normal));
     const JsonArray* added = TRY(get_array(document_, "added_tokens"));
     if (added == nullptr) return {};
     for (const Json& item : *added) {
@@ -91,7 +92,7 @@ class Exporter {
       const bool special = TRY(bool_or(token, "special", false));
       const Json* id = token.if_contains("id");
       TRY(put(text, id == nullptr ? Json() : *id,
-              special ? GgufTokenType::control : GgufTokenType::user_defined));
+              special ? PieceType::control : PieceType::user_defined));
     }
     return {};
   }
@@ -172,8 +173,7 @@ class Exporter {
     for (size_t id = 0; id < entries_.size(); ++id) {
       const std::string& text = entries_[id].text;
       const bool byte = text.size() == 6 && text.starts_with("<0x") && text.ends_with(">");
-      if (byte && entries_[id].type == GgufTokenType::normal)
-        entries_[id].type = GgufTokenType::byte;
+      if (byte && entries_[id].type == PieceType::normal) entries_[id].type = PieceType::byte;
       if (!byte && text.size() > 1) scores[id] = kLowest;
     }
     double rank = 0;
@@ -187,7 +187,7 @@ class Exporter {
     keys_["tokenizer.ggml.scores"] = JsonArray(scores.begin(), scores.end());
     if (const auto unknown = id_of(TRY(string_or(model, "unk_token", "")))) {
       keys_["tokenizer.ggml.unknown_token_id"] = *unknown;
-      entries_[static_cast<size_t>(*unknown)].type = GgufTokenType::unknown;
+      entries_[static_cast<size_t>(*unknown)].type = PieceType::unknown;
     }
     keys_["tokenizer.ggml.add_space_prefix"] =
         to_text(Json(document_)).find(R"("Prepend")") != std::string::npos ||

@@ -15,25 +15,6 @@
 namespace exo::llama {
 namespace {
 
-// Keys of config.json that do not change what is computed for a text.
-// clang-format off
-constexpr std::string_view kHarmless[] = {
-    "architectures", "model_type", "bos_token_id", "eos_token_id", "pad_token_id",
-    "unk_token_id", "sep_token_id", "cls_token_id", "mask_token_id", "decoder_start_token_id",
-    "initializer_range", "transformers_version", "torch_dtype", "dtype", "use_cache",
-    "attention_dropout", "hidden_dropout", "resid_pdrop", "pretraining_tp", "_name_or_path",
-    "_from_model_config", "_attn_implementation_autoset", "attn_implementation",
-    "max_sequence_length", "return_dict", "return_dict_in_generate", "output_attentions",
-    "output_hidden_states", "output_scores", "torchscript", "use_bfloat16", "is_decoder",
-    "is_encoder_decoder", "add_cross_attention", "cross_attention_hidden_size",
-    "chunk_size_feed_forward", "finetuning_task", "id2label", "label2id", "num_labels",
-    "problem_type", "task_specific_params", "tokenizer_class", "prefix", "temperature", "top_k",
-    "top_p", "typical_p", "repetition_penalty", "do_sample", "max_length", "min_length",
-    "num_beams", "unsloth_version", "unsloth_fixed", "unsloth_tokenizer", "license",
-    "is_llama_config", "transformers.js_config", "embd_pdrop", "neftune_noise_alpha",
-    "_flash_attn_2_enabled", "use_flash_attn", "base_model"};
-// clang-format on
-
 // Keys of GGUF metadata below "llama." that do not either.
 constexpr std::array<std::string_view, 3> kHarmlessGguf = {"tensor_data_layout", "vocab_size",
                                                            "rope.scaling.finetuned"};
@@ -254,7 +235,7 @@ Config read_config(ConfigReader& reader, const Conventions& conventions) {
                 conventions.activation);
   if (reader.flag("rope_interleaved", false))
     reader.fail(unsupported("'rope_interleaved' is not known here"));
-  reader.known(kHarmless);
+  reader.known_everywhere();
   if (config.head_dim > kMostHeadDim) reader.fail(head_dim_error(config.head_dim));
   config.head_dim = std::min(config.head_dim, kMostHeadDim);
   read_rotation(reader, conventions, config);
