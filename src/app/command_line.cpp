@@ -273,21 +273,32 @@ void add_probe_verbs(CLI::App& app, CommandLine& out) {
   add_json(bench, out);
   add_model_flags(*bench, out.node);
 
-  CLI::App* debug =
-      add_verb(app, out, "debug", "Probes for maintainers: tokenize, template, logits, generate",
-               "  exo debug tokenize --model DIR < texts.jsonl\n"
-               "  exo debug template --model DIR --now 2025-03-09T14:05:07 < conversations.jsonl\n"
-               "  exo debug logits --model DIR --tokens 1,2,3 --out logits.npy --exact\n"
-               "  exo debug generate --model DIR --tokens 1,2,3 -n 32 --shards 0:5,5:12");
-  debug->add_option("what", out.debug.what, "tokenize, template, logits or generate")
+  CLI::App* debug = add_verb(
+      app, out, "debug", "Probes for maintainers: tokenize, template, logits, generate, embed",
+      "  exo debug tokenize --model DIR < texts.jsonl\n"
+      "  exo debug template --model DIR --now 2025-03-09T14:05:07 < conversations.jsonl\n"
+      "  exo debug logits --model DIR --tokens 1,2,3 --out logits.npy --exact\n"
+      "  exo debug generate --model DIR --tokens 1,2,3 -n 32 --shards 0:5,5:12\n"
+      "  exo debug embed --model DIR --text 'A sentence' --out embedding.npy --exact");
+  debug->add_option("what", out.debug.what, "tokenize, template, logits, generate or embed")
       ->required()
-      ->check(CLI::IsMember({"tokenize", "template", "logits", "generate"}));
+      ->check(CLI::IsMember({"tokenize", "template", "logits", "generate", "embed"}));
   debug->add_option("--model", out.debug.model, "Checkpoint folder or .gguf file")->required();
   debug->add_option("--tokens", out.debug.tokens, "Token ids, comma separated");
   debug->add_option("--shards", out.debug.shards,
                     "Run through several shards in this process, e.g. 0:5,5:12");
   debug->add_option("--out", out.debug.out,
-                    "logits: the .npy file to write, float32 [tokens, vocab]");
+                    "logits, embed: the .npy file to write, float32 [tokens, vocab] or [hidden]");
+  debug->add_option("--image", out.debug.images,
+                    "logits, generate: a picture (PNG, JPEG, WebP, GIF), once for each that the "
+                    "image tokens in --tokens stand for");
+  debug->add_option("--text", out.debug.text, "embed: a text in place of --tokens");
+  debug->add_option("--token-types", out.debug.token_types, "embed: one for each of --tokens");
+  debug
+      ->add_option("--pooling", out.debug.pooling,
+                   "embed: mean, cls, pooler, or none for a row of each token; "
+                   "default: as the model says")
+      ->check(CLI::IsMember({"mean", "cls", "pooler", "none"}));
   debug->add_option("--now", out.debug.now,
                     "template: the time strftime_now sees, ISO 8601, local");
   debug->add_option("-n", out.debug.count, "generate: how many tokens")

@@ -80,10 +80,14 @@ struct ConvertFlags {
 };
 
 struct DebugFlags {
-  std::string what;  // tokenize, template, logits, generate
+  std::string what;  // tokenize, template, logits, generate, embed
   std::string model;
   std::string tokens;  // "1,2,3"
-  std::string shards;  // "0:5,5:12"
+  std::string token_types;
+  std::string text;
+  std::string pooling;
+  std::vector<std::string> images;  // files
+  std::string shards;               // "0:5,5:12"
   std::string out;
   std::string now;
   int count = 32;

@@ -3,6 +3,9 @@
 #include <filesystem>
 
 #include "app/paths.h"
+#include "base/file.h"
+#include "media/clip_square.h"
+#include "media/decode_image.h"
 #include "model/model_files.h"
 #include "tensor/tensor_files.h"
 
@@ -24,6 +27,13 @@ Result<fs::path> text_path(const std::string& model) {
 }
 
 bool is_gguf(const fs::path& path) { return path.extension() == ".gguf"; }
+
+BackendOptions backend_options(const NodeFlags& flags) {
+  BackendOptions options;
+  options.threads = flags.threads;
+  options.exact = flags.exact;
+  return options;
+}
 
 Result<std::optional<ChatTemplateSource>> find_source(const fs::path& path, bool with_tools) {
   if (is_gguf(path)) return chat_template_of_gguf(TRY(open_gguf(path))->metadata());
@@ -80,13 +90,35 @@ Result<std::string> ModelTemplates::render(ChatTemplateInput input) const {
   return one.chat_template->render(input);
 }
 
+Result<std::vector<std::shared_ptr<const Image>>> load_images(const std::vector<std::string>& files,
+                                                              int size) {
+  std::vector<std::shared_ptr<const Image>> images;
+  if (size < 1 && !files.empty()) return invalid_argument("this model does not see pictures");
+  for (const std::string& file : files) {
+    const std::string bytes = TRY(read_file(file, ImageLimits().bytes));
+    auto image = decode_image(std::as_bytes(std::span(bytes)));
+    if (!image.ok()) return image.error().in(file);
+    images.push_back(std::make_shared<Image>(clip_square(*image, size)));
+  }
+  return images;
+}
+
+Result<Embedder> load_embedder(const std::string& model, const NodeFlags& flags, Pooling& pooling) {
+  EmbedderOptions options;
+  options.backend = flags.inference_engine;
+  options.backend_options = backend_options(flags);
+  options.weight_format = TRY(parse_weight_format(flags.quantize));
+  const ModelFiles files = TRY(open_model(TRY(path_of(model))));
+  pooling = files.pooling;
+  return Embedder::load(files, options);
+}
+
 Result<LocalRing> load_local_ring(const std::string& model, const NodeFlags& flags,
                                   const std::string& shards, int kv_capacity_tokens) {
   LocalRingOptions options;
   if (!shards.empty()) options.shards = TRY(parse_shards(shards));
   options.backend = flags.inference_engine;
-  options.backend_options.threads = flags.threads;
-  options.backend_options.exact = flags.exact;
+  options.backend_options = backend_options(flags);
   options.weight_format = TRY(parse_weight_format(flags.quantize));
   options.wire_dtype = flags.wire_dtype == "bf16" ? WireDtype::bf16 : WireDtype::f32;
   options.kv_capacity_tokens = kv_capacity_tokens;

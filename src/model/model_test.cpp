@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <numbers>
@@ -258,6 +259,84 @@ TEST_F(ModelFolder, BecomesACard) {
   EXPECT_EQ(open_model((kModels / "llama3/f32/").string())->card.id, "f32");
   edit("config.json", "512", "256");
   EXPECT_NE(card.fingerprint, open_model(folder_)->card.fingerprint);
+}
+
+// Everywhere in the headers of the folder's weights and in their index.
+void rename_tensors(const fs::path& folder, const std::string& from, const std::string& to) {
+  const auto replace = [&](std::string& text) {
+    for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+      text.replace(at, from.size(), to);
+  };
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (!entry.is_regular_file()) continue;
+    std::string text = read_file(entry.path(), 1 << 20).value();
+    if (entry.path().extension() == ".safetensors") {
+      uint64_t size = 0;
+      std::memcpy(&size, text.data(), sizeof size);
+      std::string header = text.substr(8, size);
+      replace(header);
+      const uint64_t longer = header.size();
+      text =
+          std::string(reinterpret_cast<const char*>(&longer), 8) + header + text.substr(8 + size);
+    } else if (entry.path().filename() == "model.safetensors.index.json") {
+      replace(text);
+    }
+    ASSERT_TRUE(write_file(entry.path(), text).ok());
+  }
+}
+
+TEST_F(ModelFolder, LlavaMayHaveTheNamesOfTransformers5) {
+  fs::remove_all(folder_);
+  fs::copy(kModels / "llava/bf16", folder_);
+  const ModelCard hub = open_model(folder_)->card;
+  EXPECT_EQ(hub.total_bytes(), hub.embedding_bytes + hub.head_bytes + hub.layer_bytes[0] * 3);
+  EXPECT_GT(hub.embedding_bytes, 288u * 64 * 2 + 17u * 48 * 2);  // the tower, too
+  rename_tensors(folder_, "\"language_model.model.", "\"model.language_model.");
+  rename_tensors(folder_, "\"language_model.lm_head", "\"lm_head");
+  rename_tensors(folder_, "\"vision_tower.", "\"model.vision_tower.");
+  rename_tensors(folder_, "\"multi_modal_projector.", "\"model.multi_modal_projector.");
+  const auto renamed = open_model(folder_);
+  ASSERT_TRUE(renamed.ok()) << renamed.error().message;
+  EXPECT_EQ(renamed->card.total_bytes(), hub.total_bytes());
+  rename_tensors(folder_, "\"model.vision_tower.vision_model.", "\"model.vision_tower.");
+  EXPECT_TRUE(open_model(folder_).ok()) << message();
+  rename_tensors(folder_, "layers.2.mlp.fc1.bias", "layers.2.mlp.fc3.bias");
+  EXPECT_NE(message().find("layers.2.mlp.fc1.bias"), std::string::npos) << message();
+}
+
+TEST_F(ModelFolder, ThePreprocessorIsReadOrRefused) {
+  fs::remove_all(folder_);
+  fs::copy(kModels / "llava/bf16", folder_);
+  edit("preprocessor_config.json", "0.48145466", "0.25");
+  EXPECT_EQ(open_model(folder_)->config.vision->pixel_mean[0], 0.25f);
+  edit("preprocessor_config.json", "\"shortest_edge\": 28", "\"shortest_edge\": 32");
+  EXPECT_NE(message().find("'size'"), std::string::npos) << message();
+  fs::remove(folder_ / "preprocessor_config.json");
+  EXPECT_EQ(open_model(folder_)->config.vision->pixel_mean[0], 0.48145466f);
+}
+
+TEST_F(ModelFolder, AnEmbeddingModelSaysHowItPools) {
+  fs::remove_all(folder_);
+  fs::copy(kModels / "bert/bf16", folder_);
+  EXPECT_TRUE(open_model(folder_)->card.embeds);
+  EXPECT_EQ(open_model(folder_)->pooling, Pooling::mean);
+  fs::create_directory(folder_ / "1_Pooling");
+  const auto say = [&](const char* text) {
+    ASSERT_TRUE(write_file(folder_ / "1_Pooling/config.json", text).ok());
+  };
+  say(R"({"word_embedding_dimension": 64, "pooling_mode_cls_token": true,
+          "pooling_mode_mean_tokens": false})");
+  EXPECT_EQ(open_model(folder_)->pooling, Pooling::cls);
+  say(R"({"pooling_mode_max_tokens": true})");
+  EXPECT_NE(message().find("max_tokens"), std::string::npos) << message();
+  say("{}");
+  ASSERT_TRUE(
+      write_file(folder_ / "modules.json", R"([{"type": "sentence_transformers.models.Dense"}])")
+          .ok());
+  EXPECT_NE(message().find("models.Dense"), std::string::npos) << message();
+  fs::remove(folder_ / "modules.json");
+  rename_tensors(folder_, "pooler.dense", "qooler.dense");  // some checkpoints have none
+  EXPECT_NE(message().find("qooler"), std::string::npos) << message();
 }
 
 TEST_F(ModelFolder, DefaultsComeFromGenerationConfig) {

@@ -18,6 +18,12 @@ bool same_model(const ModelCard& a, const ModelCard& b) {
   return a.fingerprint == b.fingerprint && a.id == b.id;
 }
 
+Result<void> check_writes(const ModelCard& card) {
+  if (!card.embeds) return {};
+  return unsupported(
+      fmt::format("{} is an embedding model: it makes vectors of texts and cannot chat", card.id));
+}
+
 }  // namespace
 
 LocalNode::LocalNode(NodeOptions options) : options_(std::move(options)) {
@@ -105,7 +111,9 @@ bool LocalNode::wait_for_peers(size_t count, int timeout_ms) {
 }
 
 Result<std::unique_ptr<TokenStream>> LocalNode::load_model(const std::string& model) {
-  return driver_->load(TRY(find_model(model)));
+  const ModelCard card = TRY(find_model(model));
+  TRY(check_writes(card));
+  return driver_->load(card);
 }
 
 Result<void> LocalNode::unload_model(const std::string& model) {
@@ -141,7 +149,8 @@ Result<ModelCard> LocalNode::find_model(const std::string& model) const {
       if (auto card = options_.models->find(known.placement.card.id); card.ok()) return card;
   if (auto demo = options_.models->find("demo"); demo.ok()) return demo;
   const std::vector<ModelCard> cards = options_.models->list();
-  if (!cards.empty()) return cards.front();
+  for (const ModelCard& card : cards)
+    if (!card.embeds) return card;
   return not_found("there is no model on this machine; name one, or give the folder of one");
 }
 
@@ -234,6 +243,7 @@ int LocalNode::context_length(const ModelCard& card) const {
 Result<StartedGeneration> LocalNode::generate(GenerationRequest request) {
   StartedGeneration started;
   started.card = TRY(find_model(request.model));
+  TRY(check_writes(started.card));
   started.tokenizer = TRY(options_.models->tokenizer(started.card));
   PromptIds prompt =
       TRY(expand_images(TRY(prompt_ids(request, started)), request.images, started.card));
