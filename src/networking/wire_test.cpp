@@ -178,7 +178,6 @@ bool same(const std::vector<T>& a, const std::vector<T>& b);
 template <class A, class B>
 bool same(const std::pair<A, B>& a, const std::pair<A, B>& b);
 bool same(const CacheCommand& a, const CacheCommand& b);
-bool same(const PlacedImage&, const PlacedImage&) { return false; }  // never on the wire
 bool same(const HiddenStates& a, const HiddenStates& b) {
   return a.dtype == b.dtype && a.rows == b.rows && a.width == b.width && *a.bytes == *b.bytes;
 }
