@@ -229,6 +229,28 @@ void add_admission_verbs(CLI::App& app, CommandLine& out) {
   revoke->add_option("node", out.cluster.node, "Node id or name")->required();
 }
 
+void add_convert(CLI::App& app, CommandLine& out) {
+  CLI::App* convert = add_verb(
+      app, out, "convert", "Write a model in another format: a .gguf file, or safetensors",
+      "  exo convert ~/models/Llama-3.2-1B-Instruct llama.gguf\n"
+      "  exo convert ~/models/Llama-3.2-1B-Instruct llama-q4.gguf --quantize q4_k\n"
+      "  exo convert model-bf16.gguf model-q8.gguf --quantize q8_0\n"
+      "  exo convert ~/models/Qwen3-4B-AWQ ~/models/Qwen3-4B-f16 --quantize f16\n"
+      "The first is what `exo run` takes. A target that does not end in .gguf is a folder.");
+  convert->add_option("source", out.convert.source, "As for `exo run`")->required();
+  convert->add_option("target", out.convert.target, "NAME.gguf, or a folder for safetensors")
+      ->required();
+  convert
+      ->add_option("--quantize", out.convert.quantize,
+                   "What matrices become (default: as they are stored)")
+      ->check(CLI::IsMember(
+          {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k"}));
+  convert->add_flag("--force", out.convert.force, "Replace a target that is there");
+  convert->add_option("--threads", out.node.threads, "Threads (default: all cores)")
+      ->check(CLI::Range(0, 1024));
+  add_json(convert, out);
+}
+
 void add_probe_verbs(CLI::App& app, CommandLine& out) {
   CLI::App* bench =
       add_verb(app, out, "bench", "Measure prefill and decode on this device",
@@ -290,6 +312,7 @@ std::variant<CommandLine, int> parse_command_line(int argc, char** argv) {
   add_serve_and_run(app, out);
   add_cluster_verbs(app, out);
   add_admission_verbs(app, out);
+  add_convert(app, out);
   add_probe_verbs(app, out);
   try {
     app.parse(argc, argv);

@@ -72,6 +72,13 @@ struct BenchFlags {
   bool null_backend = false;
 };
 
+struct ConvertFlags {
+  std::string source;
+  std::string target;    // NAME.gguf, or a folder for safetensors
+  std::string quantize;  // "": as stored
+  bool force = false;
+};
+
 struct DebugFlags {
   std::string what;  // tokenize, template, logits, generate
   std::string model;
@@ -85,7 +92,7 @@ struct DebugFlags {
 
 struct CommandLine {
   std::string verb;  // serve, run, status, nodes, topology, cluster, models, load, unload, invite,
-                     // join, revoke, bench, debug
+                     // join, revoke, bench, convert, debug
   bool json = false;
   bool log_json = false;
   NodeFlags node;
@@ -93,6 +100,7 @@ struct CommandLine {
   ClusterFlags cluster;
   JoinFlags join;
   BenchFlags bench;
+  ConvertFlags convert;
   DebugFlags debug;
 };
 

@@ -11,12 +11,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A folder is taken as it is, whatever it holds; anything else must be a model the store knows.
-Result<fs::path> path_of(const std::string& model) {
+// Where the tokenizer and the template are: a .gguf file also where the model is a folder of them.
+Result<fs::path> text_path(const std::string& model) {
+  const fs::path path = TRY(local_model_path(model));
   std::error_code ignored;
-  if (fs::exists(model, ignored)) return fs::absolute(model, ignored).lexically_normal();
-  ModelStore store(model_store_options());
-  return TRY(store.find(model)).path;
+  const bool files = fs::is_directory(path, ignored) &&
+                     !fs::exists(path / "config.json", ignored) &&
+                     !fs::exists(path / "tokenizer.json", ignored) &&
+                     !fs::exists(path / "tokenizer_config.json", ignored);
+  if (!files) return path;
+  return find_gguf(path);
 }
 
 bool is_gguf(const fs::path& path) { return path.extension() == ".gguf"; }
@@ -35,6 +39,13 @@ ModelStoreOptions model_store_options() {
   return options;
 }
 
+Result<fs::path> local_model_path(const std::string& model) {
+  std::error_code ignored;
+  if (fs::exists(model, ignored)) return fs::absolute(model, ignored).lexically_normal();
+  ModelStore store(model_store_options());
+  return TRY(store.find(model)).path;
+}
+
 Result<WeightFormat> parse_weight_format(const std::string& quantize) {
   if (quantize.empty()) return WeightFormat::as_stored;
   if (quantize == "q8_0") return WeightFormat::q8_0;
@@ -43,13 +54,13 @@ Result<WeightFormat> parse_weight_format(const std::string& quantize) {
 }
 
 Result<std::shared_ptr<const Tokenizer>> load_model_tokenizer(const std::string& model) {
-  const fs::path path = TRY(path_of(model));
+  const fs::path path = TRY(text_path(model));
   if (is_gguf(path)) return tokenizer_from_gguf(TRY(open_gguf(path))->metadata());
   return load_tokenizer(path);
 }
 
 Result<ModelTemplates> ModelTemplates::load(const std::string& model) {
-  const fs::path path = TRY(path_of(model));
+  const fs::path path = TRY(text_path(model));
   ModelTemplates templates;
   for (One* one : {&templates.plain_, &templates.with_tools_}) {
     const bool with_tools = one == &templates.with_tools_;
@@ -79,7 +90,7 @@ Result<LocalRing> load_local_ring(const std::string& model, const NodeFlags& fla
   options.weight_format = TRY(parse_weight_format(flags.quantize));
   options.wire_dtype = flags.wire_dtype == "bf16" ? WireDtype::bf16 : WireDtype::f32;
   options.kv_capacity_tokens = kv_capacity_tokens;
-  return LocalRing::load(TRY(open_model(TRY(path_of(model)))), options);
+  return LocalRing::load(TRY(open_model(TRY(local_model_path(model)))), options);
 }
 
 }  // namespace exo

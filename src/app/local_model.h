@@ -2,6 +2,7 @@
 // is an id ("demo"), a checkpoint folder or a .gguf file.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -15,6 +16,8 @@
 namespace exo {
 
 ModelStoreOptions model_store_options();
+// Where `model` lies: an existing path is taken as it is, else the store must know the name.
+Result<std::filesystem::path> local_model_path(const std::string& model);
 Result<WeightFormat> parse_weight_format(const std::string& quantize);  // "", "q8_0", "q4_0"
 
 // A folder with only a tokenizer.json will do.

@@ -21,6 +21,7 @@ namespace exo {
 
 class KvCache;
 class Weights;
+struct GgufForm;
 
 // Which shard needs a tensor.
 enum class Part { embedding, layer, head };
@@ -85,6 +86,9 @@ struct Architecture {
   // A weight that no file holds as it is used (WeightSpec::made); null where there is none.
   Result<HostTensor> (*read)(const WeightSpec& spec, const Config& config,
                              const TensorFiles& files) = nullptr;
+  // The network as GGUF describes it (model/gguf_form.h), from its config.json; null where it
+  // cannot.
+  Result<GgufForm> (*to_gguf)(const Config& config, const JsonObject& json) = nullptr;
 
   // Encoders only.
   Tensor (*encode)(const EncodeContext& step,

@@ -29,10 +29,14 @@ struct ExpertsConfig {
   }
 };
 
-// FP8 weights with a scale for each block of rows and columns, in "NAME_scale_inv".
-struct BlockScales {
-  int rows = 0;  // of a block; 0: the weights have none
-  int columns = 0;
+// What config.json says of the rotation, as far as GGUF's keys repeat it; `rope` is what it makes.
+struct RopeOrigin {
+  double theta = 10000;
+  std::string scaling = "default";  // "linear", "llama3", "yarn", "longrope"
+  double factor = 1;
+  double original_context = 0;
+  double beta_fast = 32, beta_slow = 1;
+  bool truncate = true;
 };
 
 // A tower that turns a picture into rows that take the place of token embeddings: CLIP's vision
@@ -79,8 +83,8 @@ struct Config {
   bool mlp_bias = false;
   bool qk_norm = false;  // queries and keys are normed per head
   ExpertsConfig experts;
-  BlockScales scales;
   RopeParams rope;
+  RopeOrigin rope_origin;
   // A sequence longer than this (tokens) turns by `far_rope` instead; 0: never (longrope).
   int far_beyond = 0;
   RopeParams far_rope;

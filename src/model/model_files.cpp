@@ -13,6 +13,8 @@
 #include "model/config_reader.h"
 #include "model/vision.h"
 #include "model/weights.h"
+#include "tensor/quantized_files.h"
+#include "tensor/stacked_experts.h"
 
 namespace exo {
 namespace {
@@ -92,9 +94,8 @@ Result<void> count_bytes(ModelFiles& model, WeightFormat format) {
   std::set<std::tuple<std::string, int64_t, int>> counted;
   for (const WeightSpec& spec :
        declared_weights(*model.architecture, model.config, *model.tensors)) {
-    HostTensor tensor = TRY(find_weight(spec, *model.tensors));
-    if (tensor.dtype == DType::f8_e4m3)  // what it is loaded as
-      tensor.dtype = tensor.shape.back() % 32 == 0 ? DType::f8_32 : DType::f32;
+    const TensorInfo found = TRY(find_weight(spec, *model.tensors));
+    const HostTensor tensor{found.dtype, found.shape, {}, nullptr};
     const DType loaded =
         shapes::weight_dtype(tensor, spec.as_stored ? WeightFormat::as_stored : format);
     const uint64_t bytes = row_bytes(loaded, tensor.elements());
@@ -151,26 +152,6 @@ Result<const Architecture*> architecture_of(const JsonObject& config) {
   return invalid_argument("neither 'architectures' nor 'model_type' says what model this is");
 }
 
-// How the weights are packed; what the numbers mean is refused where it is not known.
-Result<BlockScales> read_quantization(const JsonObject& quantization) {
-  ConfigReader reader(quantization);
-  const std::string method = reader.text("quant_method", "(none)");
-  if (method == "mxfp4") return BlockScales{};  // gpt-oss: each tensor says it by its name
-  if (method != "fp8")
-    return unsupported(fmt::format(
-        "weights quantised by '{}' cannot be read; take the model as bf16, FP8 or GGUF", method));
-  const JsonArray* sizes = TRY(get_array(quantization, "weight_block_size"));
-  const auto size_at = [&](size_t i) {
-    return sizes != nullptr && sizes->size() == 2 && (*sizes)[i].is_int64()
-               ? static_cast<int>(std::clamp<int64_t>((*sizes)[i].get_int64(), 0, 1 << 20))
-               : 0;
-  };
-  const BlockScales scales{size_at(0), size_at(1)};
-  if (scales.rows <= 0 || scales.columns <= 0)
-    return unsupported("FP8 weights without a 'weight_block_size' of two numbers");
-  return scales;
-}
-
 // How sentence-transformers makes one vector out of a row for each token.
 Result<Pooling> read_pooling(const fs::path& folder) {
   const JsonObject json = TRY(read_optional(folder / "1_Pooling" / "config.json"));
@@ -221,10 +202,8 @@ Result<void> read_preprocessor(const fs::path& folder, VisionConfig& vision) {
 Result<void> parse_checkpoint(ModelFiles& model, const JsonObject& config) {
   model.architecture = TRY(architecture_of(config));
   JsonObject numbers = config;
-  numbers.erase("quantization_config");
+  for (const char* key : {"quantization_config", "quantization"}) numbers.erase(key);
   model.config = TRY(model.architecture->parse_config(numbers));
-  const JsonObject* quantization = TRY(get_object(config, "quantization_config"));
-  if (quantization != nullptr) model.config.scales = TRY(read_quantization(*quantization));
   return {};
 }
 
@@ -234,7 +213,9 @@ Result<ModelFiles> open_checkpoint(const fs::path& folder, std::string id) {
   if (auto parsed = parse_checkpoint(model, config); !parsed.ok())
     return parsed.error().in((folder / "config.json").string());
   if (model.config.vision) TRY(read_preprocessor(folder, *model.config.vision));
-  model.tensors = TRY(open_safetensors(folder));
+  auto quantized = open_quantized(TRY(open_safetensors(folder)), config);
+  if (!quantized.ok()) return located(quantized.error(), folder);
+  model.tensors = unstack_experts(std::move(quantized).value());
   if (auto filled = fill_card(model); !filled.ok()) return located(filled.error(), folder);
 
   if (model.card.embeds) {
@@ -264,14 +245,19 @@ Result<ModelFiles> open_checkpoint(const fs::path& folder, std::string id) {
 // llama.cpp keeps a model's vision tower in a file of its own, "mmproj-....gguf", beside the
 // others.
 struct GgufFolder {
-  std::vector<fs::path> models, towers;
+  std::vector<fs::path> models, towers;  // of a split model its first part
 
   explicit GgufFolder(const fs::path& folder) {
     std::error_code error;
     fs::directory_iterator entry(folder, error);
-    for (const fs::directory_iterator end; !error && entry != end; entry.increment(error))
-      if (entry->path().extension() == ".gguf")
-        (is_tower(entry->path()) ? towers : models).push_back(entry->path());
+    for (const fs::directory_iterator end; !error && entry != end; entry.increment(error)) {
+      if (entry->path().extension() != ".gguf") continue;
+      auto part = parse_gguf_part_name(entry->path().filename().string());
+      if (part) part->part = 1;
+      const fs::path file = part ? folder / gguf_part_name(*part) : entry->path();
+      std::vector<fs::path>& list = is_tower(file) ? towers : models;
+      if (std::find(list.begin(), list.end(), file) == list.end()) list.push_back(file);
+    }
   }
   static bool is_tower(const fs::path& file) {
     return file.filename().string().find("mmproj") != std::string::npos;
@@ -310,7 +296,8 @@ Result<ModelFiles> open_gguf_model(const fs::path& file, std::string id,
       if (std::find(card.eos_ids.begin(), card.eos_ids.end(), eos) == card.eos_ids.end())
         card.eos_ids.push_back(eos);
   card.has_chat_template = metadata.contains("tokenizer.chat_template");
-  card.id = id.empty() ? file.stem().string() : std::move(id);
+  const auto part = parse_gguf_part_name(file.filename().string());
+  card.id = !id.empty() ? std::move(id) : part ? part->base : file.stem().string();
   card.path = file.string();
   card.fingerprint = sha256_hex("gguf\n" + model.tensors->header_digest());
   return model;
@@ -322,6 +309,15 @@ Result<ModelCard> card_in_format(const ModelFiles& model, WeightFormat format) {
   ModelFiles other = model;
   TRY(count_bytes(other, format));
   return std::move(other.card);
+}
+
+Result<fs::path> find_gguf(const fs::path& folder) {
+  const GgufFolder gguf(folder);
+  if (gguf.models.size() == 1 && gguf.towers.size() <= 1) return gguf.models.front();
+  return not_found(fmt::format(
+      "{}: {}", folder.string(),
+      gguf.models.empty() ? "there is no config.json and no .gguf file, so this is no model folder"
+                          : "there are several .gguf files; name one of them"));
 }
 
 Result<ModelFiles> open_model(const fs::path& given, std::string id) {
@@ -338,13 +334,8 @@ Result<ModelFiles> open_model(const fs::path& given, std::string id) {
   }
   if (fs::exists(path / "config.json", error)) return open_checkpoint(path, std::move(id));
   const GgufFolder gguf(path);
-  if (gguf.models.size() == 1 && gguf.towers.size() <= 1)
-    return open_gguf_model(gguf.models.front(), std::move(id),
-                           gguf.towers.empty() ? fs::path() : gguf.towers.front());
-  return not_found(fmt::format("{}: {}", path.string(),
-                               gguf.models.empty()
-                                   ? "there is no config.json, so this is no model folder"
-                                   : "there are several .gguf files; name one of them"));
+  const fs::path tower = gguf.towers.size() == 1 ? gguf.towers.front() : fs::path();
+  return open_gguf_model(TRY(find_gguf(path)), std::move(id), tower);
 }
 
 }  // namespace exo

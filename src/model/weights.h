@@ -43,12 +43,11 @@ std::vector<WeightSpec> declared_weights(const Architecture& architecture, const
 Result<void> check_weights(const Architecture& architecture, const Config& config,
                            const TensorFiles& files);
 
-// What `spec` names in the files, with its shape checked; a view, nothing is copied. Of a weight
-// that is made, its shape and the type it will have, without bytes.
-Result<HostTensor> find_weight(const WeightSpec& spec, const TensorFiles& files);
-// The same as it is loaded: with its offset and block scales. Not for weights that are made.
-Result<HostTensor> read_weight(const WeightSpec& spec, const Config& config,
-                               const TensorFiles& files);
+// What `spec` names in the files, with its shape checked: the type and shape it will have. Nothing
+// is read but headers.
+Result<TensorInfo> find_weight(const WeightSpec& spec, const TensorFiles& files);
+// The same as it is loaded, with its offset. Not for weights that are made.
+Result<HostTensor> read_weight(const WeightSpec& spec, const TensorFiles& files);
 
 struct WeightOptions {
   Shard shard;

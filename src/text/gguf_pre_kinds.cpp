@@ -53,9 +53,11 @@ constexpr std::string_view kMinicpm5 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*)"
     R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
+}  // namespace
+
 // Names and patterns: facts of llama.cpp's src/llama-vocab.cpp (MIT), which writes and reads these
 // files; where it bends a pattern for its own engine, the one of the model's tokenizer.json.
-const std::vector<GgufPreKind>& pre_kinds() {
+const std::vector<GgufPreKind>& gguf_pre_kinds() {
   static const std::vector<GgufPreKind> kinds = {
       {" default ", {R"([\p{P}\$\+<=>\^~\|]+)", kGpt2, R"(\p{N}+)", "[0-9][0-9][0-9]"}},
       {" gpt-2 phi-2 mpt olmo jais trillion granite-docling jina-es jina-de jina-v2-es jina-v2-de "
@@ -92,10 +94,8 @@ const std::vector<GgufPreKind>& pre_kinds() {
   return kinds;
 }
 
-}  // namespace
-
 Result<const GgufPreKind*> find_gguf_pre_kind(const std::string& name) {
-  for (const GgufPreKind& kind : pre_kinds())
+  for (const GgufPreKind& kind : gguf_pre_kinds())
     if (kind.names.find(" " + name + " ") != std::string_view::npos) return &kind;
   return unsupported(fmt::format(
       "tokenizer.ggml.pre '{}' is not known; use the model's Hugging Face checkpoint", name));

@@ -17,6 +17,7 @@ struct GgufPreKind {
   bool nfc = false;      // what the model's own tokenizer.json normalizes by
 };
 
+const std::vector<GgufPreKind>& gguf_pre_kinds();
 Result<const GgufPreKind*> find_gguf_pre_kind(const std::string& name);
 
 }  // namespace exo

@@ -47,7 +47,7 @@ JsonObject metadata_of(const JsonObject& file, const Case& one) {
       const std::string text(token.as_string());
       if (text.starts_with("##"))
         token = text.substr(2);
-      else if (!text.starts_with('['))
+      else if (!text.starts_with('[') || !text.ends_with(']'))
         token = "▁" + text;
     }
   metadata["tokenizer.ggml.tokens"] = std::move(tokens);

@@ -34,23 +34,27 @@ exo::OutputOptions options_for(size_t choice) {
   return options;
 }
 
-void add(std::string& seen, std::string& thought, exo::OutputParser::Delta delta) {
-  thought += delta.reasoning;
-  seen += delta.content;
+struct Seen {
+  std::string content, thought, calls;
+  bool operator==(const Seen&) const = default;
+};
+
+void add(Seen& seen, const exo::OutputParser::Delta& delta) {
+  seen.thought += delta.reasoning;
+  seen.content += delta.content;
   for (const exo::ToolCall& call : delta.calls) {
     const auto arguments = exo::parse_json(call.arguments);
     CHECK(!call.name.empty() && arguments.ok() && arguments->is_object(), "a call that is none");
-    seen += "\x01" + call.id + "\x02" + call.name + "\x03" + call.arguments;
+    seen.calls += "\x01" + call.id + "\x02" + call.name + "\x03" + call.arguments;
   }
 }
 
-std::string parse(const exo::OutputOptions& options, std::string_view text, size_t step) {
+Seen parse(const exo::OutputOptions& options, std::string_view text, size_t step) {
   exo::OutputParser parser(options);
-  std::string seen, thought;
-  for (size_t at = 0; at < text.size(); at += step)
-    add(seen, thought, parser.push(text.substr(at, step)));
-  add(seen, thought, parser.finish());
-  return seen + "\x04" + thought;
+  Seen seen;
+  for (size_t at = 0; at < text.size(); at += step) add(seen, parser.push(text.substr(at, step)));
+  add(seen, parser.finish());
+  return seen;
 }
 
 }  // namespace
@@ -59,7 +63,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
   const exo::OutputOptions options = options_for(data[0]);
-  const std::string whole = parse(options, text, size);
+  const Seen whole = parse(options, text, size);
   for (const size_t step : {1, 3, 11})
     CHECK(parse(options, text, step) == whole, "the result depends on how the text is split");
   return 0;

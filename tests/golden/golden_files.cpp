@@ -123,12 +123,15 @@ std::vector<Case> find_cases() {
          {"llama2", "llama3", "qwen2", "mixtral", "qwen3_moe", "gemma3_text", "deepseek_v3"})
       add(cases, {family + "-bf16.gguf", root / "gguf" / (family + "-bf16.gguf"),
                   root / "models" / family / "golden_bf16.safetensors"});
+    for (const std::string scheme : {"mlx", "awq", "gptq", "gptq_act_order", "gptq8", "fp8"})
+      add(cases, {"quantized-" + scheme, root / "models" / ("quantized-" + scheme),
+                  root / "models" / ("quantized-" + scheme) / "golden.safetensors"});
     add(cases,
         {"llava-bf16.gguf", root / "gguf/llava", root / "models/llava/golden_bf16.safetensors"});
     add(cases, {"gpt_oss-mxfp4.gguf", root / "gguf/gpt_oss-mxfp4.gguf",
                 root / "gguf/gpt_oss-mxfp4.golden.safetensors"});
     for (const std::string type : {"F16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K_M",
-                                   "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS"})
+                                   "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS", "IQ3_S"})
       add(cases, {"llamaq-" + type + ".gguf", root / "gguf" / ("llamaq-" + type + ".gguf"),
                   root / "gguf" / ("llamaq-" + type + ".golden.safetensors")});
   }

@@ -2,6 +2,7 @@
 // greedy ids; the fast path close by; any split into shards the same bit for bit.
 #include <fmt/core.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -12,6 +13,7 @@
 #include "golden_files.h"
 #include "inference/generate_local.h"
 #include "inference/sampler.h"
+#include "model/gguf_convert.h"
 
 namespace exo {
 namespace {
@@ -192,6 +194,35 @@ TEST_P(Golden, TheFastPathIsClose) {
   RecordProperty("agreement", fmt::format("{:.3f}", agreement));
   RecordProperty("kl", fmt::format("{:.1e}", divergence));
   EXPECT_GT(agree, 0.9 * rows);
+}
+
+// Written as GGUF and opened again, it is the same network.
+TEST_P(Golden, AsGgufItIsTheSameModel) {
+  if (backend() != "cpu" || model_.config.gguf) GTEST_SKIP() << "once, for checkpoint folders";
+  const auto file = std::filesystem::temp_directory_path() /
+                    fmt::format("exo_golden_{}_{}.gguf", ::getpid(), model_.card.id);
+  ConvertOptions options;
+  const std::string& stored = model_.card.weight_dtype;
+  if (stored != "f32" && stored != "f16" && stored != "bf16" && stored != "mxfp4")
+    options.target = DType::f32;  // what packs the weights may have no place in GGUF
+  const auto written = convert_to_gguf(model_, file, options);
+  if (!written.ok()) {
+    EXPECT_EQ(written.error().code, ErrorCode::unsupported) << written.error().message;
+    GTEST_SKIP() << written.error().message;
+  }
+  const auto gguf = open_model(file);
+  std::filesystem::remove(file);  // it stays mapped
+  ASSERT_TRUE(gguf.ok()) << gguf.error().message;
+  LocalRing ring = load(*gguf, backend(), true);
+  float worst = 0;
+  for (const Prompt& prompt : prompts_) {
+    const auto logits = ring.logits(prompt.ids);
+    ASSERT_TRUE(logits.ok()) << logits.error().message;
+    for (size_t i = 0; i < prompt.logits.size(); ++i)
+      worst = std::max(worst, std::abs((*logits)[i] - prompt.logits[i]));
+  }
+  fmt::print("{} as GGUF: largest difference {:.2e}\n", which().name, worst);
+  EXPECT_LE(worst, kTolerance);
 }
 
 // transformers 5 writes other keys; the numbers must be the same.

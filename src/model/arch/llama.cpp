@@ -48,6 +48,7 @@ void read_rotation(ConfigReader& reader, const Conventions& conventions, Config&
   if (!rope.ok()) return reader.fail(rope.error());
   config.rope.inverse_freqs = rope->inverse;
   config.rope.attention_factor = rope->attention_factor;
+  config.rope_origin = rope->origin;
   config.far_rope = config.rope;
   config.far_rope.inverse_freqs = rope->far;
   config.far_beyond = rope->far_beyond;
@@ -154,6 +155,7 @@ Result<RopeFrequencies> read_gguf_rope(ConfigReader& reader, const Config& confi
       reader.size("rope.scaling.original_context_length", config.context_length);
   yarn.beta_fast = reader.number("rope.scaling.yarn_beta_fast", 32);
   yarn.beta_slow = reader.number("rope.scaling.yarn_beta_slow", 1);
+  yarn.truncate = reader.flag("rope.scaling.yarn_truncate", true);
   // llama.cpp multiplies its own mscale with attn_factor; only the plain case is the same as ours.
   if (reader.number("rope.scaling.attn_factor", 1) != 1)
     return unsupported("'rope.scaling.attn_factor' other than 1 is not known here");
@@ -169,6 +171,8 @@ Result<Config> parse_gguf(const JsonObject& metadata, const TensorFiles& tensors
   ConfigReader reader(metadata, "llama.");
   Config config = TRY(read_gguf(reader, tensors, true));
   if (config.experts.count > 0) config.experts.route.renormalize = true;
+  if (reader.number("attention.sliding_window", 0) > 0)  // Mistral's
+    config.window = reader.size("attention.sliding_window");
   return finish_config(reader, std::move(config));
 }
 
@@ -273,6 +277,16 @@ Result<Config> finish_config(ConfigReader& reader, Config config) {
   return config;
 }
 
+Result<GgufForm> to_gguf(const Config& config, const JsonObject&) {
+  GgufForm form = basic_gguf_form("llama", config);
+  form.turned = {{kQuery, config.heads},
+                 {kKey, config.kv_heads},
+                 {kQueryBias, config.heads},
+                 {kKeyBias, config.kv_heads}};
+  if (config.window > 0) form.keys["attention.sliding_window"] = config.window;
+  return form;
+}
+
 std::vector<WeightSpec> declare(const Config& config) {
   std::vector<WeightSpec> specs;
   const int64_t d = config.hidden_size;
@@ -372,9 +386,9 @@ namespace exo {
 
 const Architecture& arch_llama() {
   static const Architecture architecture{
-      "llama",           llama::kNames,  llama::kGgufNames, llama::parse_config,
-      llama::parse_gguf, llama::declare, llama::may_ignore, llama::kv,
-      llama::embed,      llama::layer,   llama::head};
+      "llama",        llama::kNames,     llama::kGgufNames, llama::parse_config, llama::parse_gguf,
+      llama::declare, llama::may_ignore, llama::kv,         llama::embed,        llama::layer,
+      llama::head,    nullptr,           llama::to_gguf};
   return architecture;
 }
 
