@@ -46,7 +46,7 @@ enum GgufType : uint32_t {
 struct Range {
   int64_t low = 0;
   uint64_t high = 0;
-  bool text = false, flag = false, real = false, other = false;
+  bool text = false, flag = false, whole = false, real = false, other = false;
 
   void add(const Json& value) {
     if (value.is_string())
@@ -56,18 +56,21 @@ struct Range {
     else if (value.is_double())
       real = true;
     else if (value.is_int64()) {
+      whole = true;
       low = std::min(low, value.get_int64());
       high = std::max(high, static_cast<uint64_t>(std::max<int64_t>(0, value.get_int64())));
-    } else if (value.is_uint64())
+    } else if (value.is_uint64()) {
+      whole = true;
       high = std::max(high, value.get_uint64());
-    else
+    } else {
       other = true;
+    }
   }
 };
 
 // What holds every one of `range`. Whole numbers of arrays are signed, as ggml's readers expect.
 Result<GgufType> type_of(const Range& range, bool in_array) {
-  if (range.other || range.text + range.flag + range.real > 1)
+  if (range.other || range.text + range.flag + (range.real || range.whole) > 1)
     return unsupported("a value that is no text, number or flag, or an array of several kinds");
   if (range.text) return kText;
   if (range.flag) return kBool;

@@ -14,6 +14,7 @@
 #include "inference/generate_local.h"
 #include "inference/sampler.h"
 #include "model/gguf_convert.h"
+#include "tensor/tensor_writer.h"
 
 namespace exo {
 namespace {
@@ -202,9 +203,11 @@ TEST_P(Golden, AsGgufItIsTheSameModel) {
   const auto file = std::filesystem::temp_directory_path() /
                     fmt::format("exo_golden_{}_{}.gguf", ::getpid(), model_.card.id);
   ConvertOptions options;
-  const std::string& stored = model_.card.weight_dtype;
-  if (stored != "f32" && stored != "f16" && stored != "bf16" && stored != "mxfp4")
-    options.target = DType::f32;  // what packs the weights may have no place in GGUF
+  for (const std::string& name : model_.tensors->names()) {
+    const auto info = model_.tensors->describe(name);
+    if (info.ok() && info->dtype != DType::u8 && !gguf_holds(info->dtype))
+      options.target = DType::f32;  // what packs the weights has no place in GGUF
+  }
   const auto written = convert_to_gguf(model_, file, options);
   if (!written.ok()) {
     EXPECT_EQ(written.error().code, ErrorCode::unsupported) << written.error().message;
