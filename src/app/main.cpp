@@ -11,7 +11,7 @@
 namespace {
 
 using Verb = int (*)(const exo::CommandLine&);
-constexpr std::array<std::pair<std::string_view, Verb>, 14> kVerbs = {{
+constexpr std::array<std::pair<std::string_view, Verb>, 15> kVerbs = {{
     {"serve", exo::run_serve},
     {"run", exo::run_run},
     {"status", exo::run_status},
@@ -25,6 +25,7 @@ constexpr std::array<std::pair<std::string_view, Verb>, 14> kVerbs = {{
     {"join", exo::run_join},
     {"revoke", exo::run_revoke},
     {"bench", exo::run_bench},
+    {"convert", exo::run_convert},
     {"debug", exo::run_debug},
 }};
 

@@ -5,7 +5,9 @@
 #include <cstring>
 #include <random>
 
+#include "backend/cpu/interleave.h"
 #include "backend/cpu/isa.h"
+#include "backend/op_shapes.h"
 #include "backend/ops_cases.h"
 
 namespace exo {
@@ -15,9 +17,38 @@ using cases::OpCase;
 using cases::Run;
 
 constexpr DType kWeightTypes[] = {
-    DType::f32,  DType::f16,    DType::bf16,   DType::q8_0,  DType::q4_0, DType::q4_1,
-    DType::q5_0, DType::q5_1,   DType::q2_k,   DType::q3_k,  DType::q4_k, DType::q5_k,
-    DType::q6_k, DType::iq4_nl, DType::iq4_xs, DType::mxfp4, DType::f8_32};
+    DType::f32,     DType::f16,    DType::bf16,   DType::q8_0,  DType::q4_0,  DType::q4_1,
+    DType::q5_0,    DType::q5_1,   DType::q2_k,   DType::q3_k,  DType::q4_k,  DType::q5_k,
+    DType::q6_k,    DType::iq4_nl, DType::iq4_xs, DType::mxfp4, DType::f8_32, DType::affine4_f32,
+    DType::affine6, DType::zero4,  DType::tq1_0,  DType::iq2_xs};
+
+struct AttendAllInputs {
+  Tensor q, k, v;
+  AttentionParams params;
+};
+
+AttendAllInputs attend_all_inputs(Backend& backend, const cases::AttentionShape& shape, int rows) {
+  return {cases::upload(backend, {rows, shape.heads * shape.k_dim}, 1),
+          cases::upload(backend, {rows, shape.kv_heads * shape.k_dim}, 2),
+          cases::upload(backend, {rows, shape.kv_heads * shape.v_dim}, 3),
+          {shape.heads, shape.kv_heads, shape.k_dim, shape.v_dim,
+           1.0f / std::sqrt(static_cast<float>(shape.k_dim))}};
+}
+
+OpCase attend_all(const cases::AttentionShape& shape, const std::vector<RowSpan>& spans) {
+  OpCase c{.name = "attend_all/" + std::to_string(spans.size())};
+  int rows = 0;
+  for (const RowSpan& span : spans) {
+    rows += span.row_count;
+    c.flops += 2.0 * span.row_count * span.row_count * shape.heads * (shape.k_dim + shape.v_dim);
+  }
+  c.prepare = [=](Backend& backend) -> Run {
+    const auto in = std::make_shared<AttendAllInputs>(attend_all_inputs(backend, shape, rows));
+    return
+        [=, &backend] { return backend.ops().attend_all(in->q, in->k, in->v, spans, in->params); };
+  };
+  return c;
+}
 
 void add_rope_cases(std::vector<OpCase>& all) {
   const auto add = [&](const char* name, auto body) {
@@ -46,6 +77,10 @@ void add_row_cases(std::vector<OpCase>& all) {
   };
   using T = const Tensor&;
   add("rms_norm", [](Ops& ops, T x, T, T weight) { return ops.rms_norm(x, weight, 1e-5f); });
+  add("layer_norm", [](Ops& ops, T x, T y, T weight) {
+    const int32_t row = 0;
+    return ops.layer_norm(x, weight, ops.gather_rows(y, {&row, 1}), 1e-5f);
+  });
   add("add", [](Ops& ops, T x, T y, T) { return ops.add(x, y); });
   add("multiply", [](Ops& ops, T x, T y, T) { return ops.multiply(x, y); });
   add("scale", [](Ops& ops, T x, T, T) { return ops.scale(x, -0.37f); });
@@ -64,6 +99,11 @@ void add_row_cases(std::vector<OpCase>& all) {
     return ops.add_rows(x, ops.gather_rows(y, parts), rows, weights);
   });
   add("swiglu", [](Ops& ops, T x, T y, T) { return ops.swiglu(x, y); });
+  add("replace_rows", [](Ops& ops, T x, T y, T) {
+    const auto last = static_cast<int32_t>(x.rows() - 1);
+    const std::vector<int32_t> rows = last > 0 ? std::vector{last, 0} : std::vector{0};
+    return ops.replace_rows(x, ops.gather_rows(y, rows), rows);
+  });
   add("gather", [](Ops& ops, T x, T, T) {
     const int32_t rows[] = {static_cast<int32_t>(x.rows() - 1), 0};
     return ops.gather_rows(x, rows);
@@ -108,6 +148,10 @@ std::vector<OpCase> all_cases() {
   all.push_back(cases::attention(
       "cap_sinks",
       {.block_size = 5, .window = 7, .soft_cap = 5, .sinks = true, .spans = {{3, 11}, {0, 1}}}));
+  all.push_back(attend_all({.heads = 4, .kv_heads = 4, .k_dim = 12, .v_dim = 12},
+                           {{0, 1}, {1, 33}, {34, 64}}));
+  all.push_back(
+      attend_all({.heads = 6, .kv_heads = 2, .k_dim = 64, .v_dim = 40}, {{0, 97}, {97, 5}}));
   add_row_cases(all);
   return all;
 }
@@ -218,6 +262,24 @@ TEST(OpsConformance, ARowOfAttentionDoesNotDependOnItsChunk) {
   }
 }
 
+TEST(OpsConformance, ARowOfAttendAllDependsOnItsSpanOnly) {
+  for (const BackendOptions& options : cpu_options()) {
+    const auto backend = make_backend("cpu", options).value();
+    const auto in = attend_all_inputs(*backend, {.heads = 4, .k_dim = 20, .v_dim = 24}, 90);
+    const auto run = [&](int begin, int count, std::vector<RowSpan> spans) {
+      std::vector<int32_t> rows(static_cast<size_t>(count));
+      std::iota(rows.begin(), rows.end(), begin);
+      const auto part = [&](const Tensor& x) { return backend->ops().gather_rows(x, rows); };
+      return values_of(*backend, backend->ops().attend_all(part(in.q), part(in.k), part(in.v),
+                                                           spans, in.params));
+    };
+    const std::vector<float> both = run(0, 90, {{0, 41}, {41, 49}});
+    const std::vector<float> second = run(41, 49, {{0, 49}});
+    EXPECT_EQ(std::memcmp(both.data() + 41 * 4 * 24, second.data(), second.size() * 4), 0)
+        << options.isa;
+  }
+}
+
 TEST(OpsConformance, TopKAndArgmaxPreferTheLowestId) {
   for (const char* name : {"reference", "cpu"}) {
     const auto backend = make_backend(name, {}).value();
@@ -245,6 +307,20 @@ TEST(OpsConformance, WeightsAreQuantisedAtUploadOrReadInPlace) {
   odd.bytes = odd.bytes.subspan(1);
   EXPECT_EQ(backend->upload_weight(odd, WeightFormat::as_stored).error().code,
             ErrorCode::invalid_argument);
+}
+
+TEST(OpsConformance, AWeightTakesTheBytesItIsCountedWith) {
+  for (const DType dtype : kWeightTypes) {
+    const auto backend = make_backend("cpu", {}).value();
+    const HostTensor weight{dtype, {21, 512}, {}, nullptr};
+    const Tensor held = cases::upload_weight(*backend, dtype, weight.shape, 1);
+    const uint64_t counted = shapes::weight_bytes(weight, WeightFormat::as_stored);
+    EXPECT_LE(backend->memory_used_bytes(), counted) << traits(dtype).name;
+    EXPECT_GE(backend->memory_used_bytes(), row_bytes(dtype, weight.elements()));
+    if (cpu::is_interleaved(dtype)) {
+      EXPECT_EQ(backend->memory_used_bytes(), counted);
+    }
+  }
 }
 
 TEST(OpsConformance, UnknownNamesAreErrors) {

@@ -24,9 +24,11 @@ inline std::vector<float> random_values(size_t count, uint64_t seed, float devia
   return values;
 }
 
-// Where a block's scales lie: bytes of f16 numbers; one of f32 or an exponent at the beginning.
+// Where a block's f16 scales lie; some formats have f32 ones or an exponent at the beginning.
 inline std::vector<size_t> scale_offsets(DType dtype) {
-  if (dtype == DType::mxfp4 || dtype == DType::f8_32) return {};
+  if (dtype == DType::mxfp4 || dtype == DType::f8_32 || dtype == DType::affine4_f32) return {};
+  if (dtype == DType::tq1_0) return {52};
+  if (dtype == DType::affine6 || dtype == DType::zero4) return {0, 2};
   if (dtype == DType::q2_k) return {80, 82};
   if (dtype == DType::q3_k) return {108};
   if (dtype == DType::q6_k) return {208};
@@ -50,6 +52,9 @@ inline std::vector<std::byte> random_blocks(DType dtype, size_t count, uint64_t 
     }
     if (dtype == DType::mxfp4)
       bytes[at] = static_cast<std::byte>(127 + std::ilogb(mine) + static_cast<int>(at % 3));
+    if (dtype == DType::affine4_f32)
+      for (const size_t offset : {size_t{0}, size_t{4}})
+        std::memcpy(bytes.data() + at + offset, &mine, sizeof(mine));
     if (dtype == DType::f8_32) {
       std::memcpy(bytes.data() + at, &mine, sizeof(mine));
       for (size_t i = 4; i < 36; ++i) bytes[at + i] &= std::byte{0xbf};  // no NaN, less range
