@@ -18,7 +18,8 @@ target_compile_options(backend PRIVATE -ffp-contract=off)
 # cpu/: one translation unit per instruction set level, with its own flags; the inner loops are
 # optimised in every build type. Files of another architecture or system stay out.
 set(cpu_dir ${PROJECT_SOURCE_DIR}/src/backend/cpu)
-set(x86_files isa_x86 kernels_avx2 kernels_avx512 kernels_avx512_vnni kernels_avx512_bf16)
+set(x86_files isa_x86 kernels_avx2 kernels_avx_vnni kernels_avx512 kernels_avx512_vnni
+  kernels_avx512_bf16)
 set(arm_files isa_arm isa_arm_linux isa_arm_macos kernels_neon kernels_neon_dotprod)
 set(left_out ${x86_files} ${arm_files})
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
@@ -52,6 +53,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 endif()
 cpu_level(kernels_scalar)
 cpu_level(kernels_avx2 ${avx2})
+cpu_level(kernels_avx_vnni ${avx2} -mavxvnni)
 cpu_level(kernels_avx512 ${avx512})
 cpu_level(kernels_avx512_vnni ${avx512} -mavx512vnni)
 cpu_level(kernels_avx512_bf16 ${avx512} -mavx512bf16)

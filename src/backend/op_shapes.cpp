@@ -182,4 +182,13 @@ DType weight_dtype(const HostTensor& weight, WeightFormat format) {
   return smaller ? weight.dtype : wanted;
 }
 
+uint64_t weight_bytes(const HostTensor& weight, WeightFormat format) {
+  const DType dtype = weight_dtype(weight, format);
+  if (traits(dtype).block_size == 1) return row_bytes(dtype, weight.elements());
+  const int64_t width = weight.shape.back(), rows = (weight.elements() / width + 15) / 16 * 16;
+  const int64_t grown = dtype == DType::q3_k ? 4 : dtype == DType::iq4_xs ? 2 : 0;  // per block
+  return static_cast<uint64_t>(rows) *
+         (row_bytes(dtype, width) + static_cast<uint64_t>(width / 256 * grown));
+}
+
 }  // namespace exo::shapes

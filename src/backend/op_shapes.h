@@ -35,5 +35,7 @@ Result<void> check_weight(const HostTensor& weight);
 // What `weight` becomes under `format`: matrices only, and only rows of whole blocks; weights that
 // are stored in fewer bits than asked for stay as they are.
 DType weight_dtype(const HostTensor& weight, WeightFormat format);
+// What it then takes in a backend's memory at most (cpu/interleave.h takes most).
+uint64_t weight_bytes(const HostTensor& weight, WeightFormat format);
 
 }  // namespace exo::shapes

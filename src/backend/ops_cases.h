@@ -4,16 +4,14 @@
 #pragma once
 
 #include <cmath>
-#include <cstring>
 #include <functional>
 #include <numeric>
-#include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "backend/ops.h"
-#include "tensor/quantize.h"
+#include "backend/random_weights.h"
 
 namespace exo::cases {
 
@@ -28,39 +26,20 @@ struct OpCase {
   double bytes = 0;  // of weights or KV that must be read
 };
 
-// Uniform with the given deviation. (Its own generator: the same numbers with every library.)
-inline std::vector<float> random_values(size_t count, uint64_t seed, float deviation = 1.0f) {
-  std::vector<float> values(count);
-  uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
-  for (float& value : values) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    value = (static_cast<float>(state >> 40) * 0x1p-23f - 1.0f) * 1.7320508f * deviation;
-  }
-  return values;
-}
-
 inline Tensor upload(Backend& backend, Shape shape, uint64_t seed, float deviation = 1.0f) {
   const auto count = static_cast<size_t>(HostTensor{.shape = shape}.elements());
   return backend.upload(random_values(count, seed, deviation), std::move(shape)).value();
 }
 
-// A weight stored as `dtype`.
 inline Tensor upload_weight(Backend& backend, DType dtype, Shape shape, uint64_t seed) {
-  const auto count = static_cast<size_t>(HostTensor{.shape = shape}.elements());
-  const std::vector<float> values =
-      random_values(count, seed, 1.0f / std::sqrt(static_cast<float>(shape.back())));
-  const auto bytes =
-      std::make_shared<std::vector<std::byte>>(row_bytes(dtype, static_cast<int64_t>(count)));
-  from_f32(dtype, values, bytes->data());
+  const auto bytes = std::make_shared<std::vector<std::byte>>(random_weight(dtype, shape, seed));
   const HostTensor weight{dtype, std::move(shape), *bytes, bytes};
   return backend.upload_weight(weight, WeightFormat::as_stored).value();
 }
 
 inline double format_tolerance(DType dtype) {
-  if (dtype == DType::q8_0 || dtype == DType::q4_0) return 5e-2;  // int8 activations
-  if (dtype == DType::bf16) return 2e-2;                          // perhaps bf16 activations
+  if (traits(dtype).block_size > 1) return 5e-2;  // int8 activations
+  if (dtype == DType::bf16) return 2e-2;          // perhaps bf16 activations
   return 1e-5;
 }
 

@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <random>
 
+#include "backend/cpu/interleave.h"
 #include "backend/cpu/isa.h"
+#include "backend/op_shapes.h"
 #include "backend/ops_cases.h"
 
 namespace exo {
@@ -11,6 +15,12 @@ namespace {
 
 using cases::OpCase;
 using cases::Run;
+
+constexpr DType kWeightTypes[] = {
+    DType::f32,     DType::f16,    DType::bf16,   DType::q8_0,  DType::q4_0,  DType::q4_1,
+    DType::q5_0,    DType::q5_1,   DType::q2_k,   DType::q3_k,  DType::q4_k,  DType::q5_k,
+    DType::q6_k,    DType::iq4_nl, DType::iq4_xs, DType::mxfp4, DType::f8_32, DType::affine4_f32,
+    DType::affine6, DType::zero4,  DType::tq1_0,  DType::iq2_xs};
 
 struct AttendAllInputs {
   Tensor q, k, v;
@@ -116,13 +126,13 @@ std::vector<OpCase> all_cases() {
   const auto pick = [&](int low, int high) {
     return low + static_cast<int>(random() % static_cast<unsigned>(high - low + 1));
   };
-  for (const DType dtype : {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0}) {
-    const bool blocks = traits(dtype).block_size > 1;
+  for (const DType dtype : kWeightTypes) {
+    const int block = traits(dtype).block_size;
     for (int i = 0; i < 14; ++i) {
-      const int k = blocks ? 32 * pick(1, 9) : pick(1, 300);
+      const int k = block > 1 ? block * pick(1, block > 32 ? 3 : 9) : pick(1, 300);
       all.push_back(cases::matmul(dtype, pick(1, i < 7 ? 5 : 70), k, pick(1, 150), i % 4 == 3));
     }
-    all.push_back(cases::embed(dtype, 40, 96));
+    all.push_back(cases::embed(dtype, 40, block > 32 ? block : 96));
   }
   all.push_back(cases::attention("decode", {.spans = {{40, 1}, {0, 1}, {15, 1}, {16, 1}}}));
   all.push_back(cases::attention("prefill", {.heads = 6, .kv_heads = 2, .spans = {{0, 50}}}));
@@ -212,11 +222,10 @@ TEST(OpsConformance, ARowOfAMatmulDoesNotDependOnItsCompany) {
     other.threads = options.threads == 1 ? 4 : 1;
     const auto backend = make_backend("cpu", options).value();
     const auto solo = make_backend("cpu", other).value();
-    for (const DType dtype : {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0}) {
+    for (const DType dtype : kWeightTypes) {
       const int64_t rows = 1 + static_cast<int64_t>(random() % 40);
-      const int64_t k = traits(dtype).block_size == 1
-                            ? 1 + static_cast<int64_t>(random() % 200)
-                            : 32 * (1 + static_cast<int64_t>(random() % 6));
+      const int64_t block = traits(dtype).block_size;
+      const int64_t k = block * (1 + static_cast<int64_t>(random() % (block == 1 ? 200 : 4)));
       const int64_t m = 1 + static_cast<int64_t>(random() % 200);
       const auto run = [&](Backend& on, int64_t begin, int64_t count) {
         std::vector<float> x = cases::random_values(static_cast<size_t>(rows * k), 9);
@@ -298,6 +307,20 @@ TEST(OpsConformance, WeightsAreQuantisedAtUploadOrReadInPlace) {
   odd.bytes = odd.bytes.subspan(1);
   EXPECT_EQ(backend->upload_weight(odd, WeightFormat::as_stored).error().code,
             ErrorCode::invalid_argument);
+}
+
+TEST(OpsConformance, AWeightTakesTheBytesItIsCountedWith) {
+  for (const DType dtype : kWeightTypes) {
+    const auto backend = make_backend("cpu", {}).value();
+    const HostTensor weight{dtype, {21, 512}, {}, nullptr};
+    const Tensor held = cases::upload_weight(*backend, dtype, weight.shape, 1);
+    const uint64_t counted = shapes::weight_bytes(weight, WeightFormat::as_stored);
+    EXPECT_LE(backend->memory_used_bytes(), counted) << traits(dtype).name;
+    EXPECT_GE(backend->memory_used_bytes(), row_bytes(dtype, weight.elements()));
+    if (cpu::is_interleaved(dtype)) {
+      EXPECT_EQ(backend->memory_used_bytes(), counted);
+    }
+  }
 }
 
 TEST(OpsConformance, UnknownNamesAreErrors) {

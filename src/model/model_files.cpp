@@ -96,9 +96,8 @@ Result<void> count_bytes(ModelFiles& model, WeightFormat format) {
        declared_weights(*model.architecture, model.config, *model.tensors)) {
     const TensorInfo found = TRY(find_weight(spec, *model.tensors));
     const HostTensor tensor{found.dtype, found.shape, {}, nullptr};
-    const DType loaded =
-        shapes::weight_dtype(tensor, spec.as_stored ? WeightFormat::as_stored : format);
-    const uint64_t bytes = row_bytes(loaded, tensor.elements());
+    const uint64_t bytes =
+        shapes::weight_bytes(tensor, spec.as_stored ? WeightFormat::as_stored : format);
     if (spec.part == Part::embedding) card.embedding_bytes += bytes;
     if (spec.part == Part::head) card.head_bytes += bytes;
     if (spec.part == Part::layer) card.layer_bytes[static_cast<size_t>(spec.layer)] += bytes;

@@ -1,11 +1,12 @@
-// The cpu backend: weights as they are stored (in place where the file is mapped) or quantised at
-// upload, f32 activations, KV in f16.
+// The cpu backend: float weights as they are stored (in place where the file is mapped), weights in
+// blocks interleaved for the kernels, f32 activations, KV in f16.
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <cstring>
 
 #include "backend/cpu/cpu_ops.h"
+#include "backend/cpu/interleave.h"
 #include "backend/cpu/isa.h"
 #include "backend/op_shapes.h"
 #include "tensor/quantize.h"
@@ -28,6 +29,7 @@ class CpuBackend : public Backend {
   Result<Tensor> upload_weight(const HostTensor& weight, WeightFormat format) override {
     TRY(shapes::check_weight(weight));
     const DType dtype = shapes::weight_dtype(weight, format);
+    if (is_interleaved(dtype)) return interleaved(weight, dtype);
     const size_t alignment = dtype == DType::f32 ? alignof(float) : alignof(uint16_t);
     const bool aligned = reinterpret_cast<uintptr_t>(weight.bytes.data()) % alignment == 0;
     if (dtype == weight.dtype && aligned)
@@ -35,8 +37,9 @@ class CpuBackend : public Backend {
     Tensor tensor = TRY(allocate(dtype, weight.shape));
     if (dtype == weight.dtype)
       std::memcpy(buffer_of(tensor).mutable_data(), weight.bytes.data(), weight.bytes.size());
-    else
-      convert(weight, tensor);
+    else  // a vector
+      to_f32(weight.dtype, weight.bytes.data(),
+             {mutable_floats(tensor), static_cast<size_t>(weight.elements())});
     return tensor;
   }
 
@@ -68,18 +71,41 @@ class CpuBackend : public Backend {
     return resource_exhausted(fmt::format("no memory for {} MB", bytes >> 20));
   }
 
-  void convert(const HostTensor& weight, Tensor& tensor) {
+  // Group by group, so that nothing but the file and the result is held.
+  Result<Tensor> interleaved(const HostTensor& weight, DType dtype) {
     const int64_t width = weight.shape.back(), rows = weight.elements() / width;
-    const size_t from = row_bytes(weight.dtype, width), to = row_bytes(tensor.dtype, width);
-    std::byte* out = buffer_of(tensor).mutable_data();
-    const int64_t chunk = std::max<int64_t>(1, 65536 / width);
-    ops_.threads().parallel_for(rows, chunk, [&](int64_t begin, int64_t end, int) {
-      std::vector<float> row(static_cast<size_t>(width));
-      for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
-        to_f32(weight.dtype, weight.bytes.data() + i * from, row);
-        from_f32(tensor.dtype, row, out + i * to);
+    const int64_t groups = (rows + kGroupRows - 1) / kGroupRows;
+    const int64_t group_bytes = kGroupRows * interleaved_row_bytes(dtype, width);
+    const size_t from = row_bytes(weight.dtype, width), to = row_bytes(dtype, width);
+    const auto size = static_cast<size_t>(groups * group_bytes);
+    auto buffer = CpuBuffer::zeroed(memory_, size);
+    if (buffer == nullptr) return no_memory(size);
+    const int64_t chunk = std::max<int64_t>(1, 65536 / (width * kGroupRows));
+    ops_.threads().parallel_for(groups, chunk, [&](int64_t begin, int64_t end, int) {
+      std::vector<std::byte> converted;
+      for (int64_t group = begin; group < end; ++group) {
+        const int64_t row = group * kGroupRows, count = std::min<int64_t>(kGroupRows, rows - row);
+        const std::byte* stored = weight.bytes.data() + static_cast<size_t>(row) * from;
+        if (dtype != weight.dtype) {
+          converted.resize(static_cast<size_t>(count) * to);
+          convert(weight.dtype, stored, dtype, converted.data(), count, width);
+          stored = converted.data();
+        }
+        interleave_group(dtype, stored, count, width, buffer->mutable_data() + group * group_bytes);
       }
     });
+    return Tensor{dtype, weight.shape, std::move(buffer)};
+  }
+
+  static void convert(DType from, const std::byte* in, DType to, std::byte* out, int64_t rows,
+                      int64_t width) {
+    std::vector<float> row(static_cast<size_t>(width));
+    for (int64_t i = 0; i < rows; ++i) {
+      to_f32(from, in, row);
+      from_f32(to, row, out);
+      in += row_bytes(from, width);
+      out += row_bytes(to, width);
+    }
   }
 
   const bool exact_;

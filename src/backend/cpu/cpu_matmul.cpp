@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "backend/cpu/cpu_ops.h"
+#include "backend/cpu/interleave.h"
 #include "backend/op_shapes.h"
 #include "tensor/quantize.h"
 
@@ -12,7 +13,6 @@ namespace {
 
 constexpr int64_t kManyRows = 6;               // from here on a row block is worth its cache
 constexpr int64_t kChunkBytes = 64 << 10;      // of weights: less is not worth a thread's visit
-constexpr int64_t kWidened = 16;               // rows of weights without a kernel of their own
 constexpr int64_t kRowBlockBytes = 512 << 10;  // of activations: half of a common L2 cache
 
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
@@ -35,52 +35,55 @@ Split split_work(int64_t rows, int64_t outs, int64_t k, int64_t row_bytes, int t
 
 }  // namespace
 
-CpuOps::Plan CpuOps::plan(DType dtype) const {
-  switch (dtype) {
+CpuOps::Plan CpuOps::plan(const Tensor& w) const {
+  const auto stored = static_cast<int64_t>(row_bytes(w.dtype, w.width()));
+  switch (w.dtype) {
     case DType::f32:
-      return {Form::f32, kernels_.matmul_f32};
+      return {Form::f32, kernels_.matmul_f32, stored};
     case DType::f16:
-      return {Form::f32, kernels_.matmul_f16};
+      return {Form::f32, kernels_.matmul_f16, stored};
     case DType::bf16:
       if (exact_ || kernels_.matmul_bf16_rounded == nullptr)
-        return {Form::f32, kernels_.matmul_bf16};
-      return {Form::bf16, kernels_.matmul_bf16_rounded};
-    case DType::q8_0:
-      return exact_ ? Plan{Form::f32, kernels_.matmul_q8_0_exact}
-                    : Plan{Form::int8, kernels_.matmul_q8_0};
-    case DType::q4_0:
-      return exact_ ? Plan{Form::f32, kernels_.matmul_q4_0_exact}
-                    : Plan{Form::int8, kernels_.matmul_q4_0};
+        return {Form::f32, kernels_.matmul_bf16, stored};
+      return {Form::bf16, kernels_.matmul_bf16_rounded, stored};
     default:
-      return {Form::f32, nullptr};
+      break;
   }
+  if (!is_interleaved(w.dtype)) return {Form::f32, nullptr, stored};
+  const int64_t stride = interleaved_row_bytes(w.dtype, w.width());
+  if (exact_) return {Form::f32, nullptr, stride};
+  return {Form::int8, kernels_.interleaved[static_cast<int>(w.dtype)].matmul, stride};
 }
 
-// Formats without a kernel of their own: a few rows of weights are widened at a time, then the
-// float kernel takes them. `scratch` has room for kWidened rows of floats behind the kernel's own.
-void CpuOps::widened_matmul(DType dtype, const MatmulArgs& args, const Rect& rect) const {
+// A group of rows of weights as floats: [kGroupRows, k], of which `count` are wanted.
+void CpuOps::widen(DType dtype, const std::byte* rows, int64_t count, int64_t k, float* out) const {
+  if (is_interleaved(dtype))
+    return kernels_.interleaved[static_cast<int>(dtype)].widen(rows, k, out);
+  to_f32(dtype, rows, {out, static_cast<size_t>(count * k)});
+}
+
+// Exact arithmetic, and formats without a kernel of their own: a group of rows of weights is
+// widened into `rows`, then the float kernel takes it.
+void CpuOps::widened_matmul(DType dtype, const MatmulArgs& args, const Rect& rect,
+                            float* rows) const {
   MatmulArgs mine = args;
-  auto* rows = reinterpret_cast<float*>(args.scratch + matmul_scratch_bytes(args.k));
   mine.w = reinterpret_cast<const std::byte*>(rows);
   mine.w_stride = args.k * static_cast<int64_t>(sizeof(float));
-  for (int64_t o = rect.out_begin; o < rect.out_end; o += kWidened) {
-    const int64_t count = std::min(kWidened, rect.out_end - o);
-    for (int64_t i = 0; i < count; ++i)
-      to_f32(dtype, args.w + (o + i) * args.w_stride,
-             {rows + i * args.k, static_cast<size_t>(args.k)});
+  for (int64_t o = rect.out_begin; o < rect.out_end; o += kGroupRows) {
+    const int64_t count = std::min<int64_t>(kGroupRows, rect.out_end - o);
+    widen(dtype, args.w + o * args.w_stride, count, args.k, rows);
     mine.out = args.out + o;
     kernels_.matmul_f32(mine, {rect.row_begin, rect.row_end, 0, count});
   }
 }
 
 void CpuOps::compute_form(Form form, int64_t row, const float* x) {
-  const int64_t k = activations_.k, blocks = k / 32;
+  const int64_t k = activations_.k;
   if (form == Form::bf16) {
     kernels_.round_bf16(x, k, activations_.bf16->as<uint16_t>() + row * k);
   } else {
     kernels_.quantize(x, k, activations_.quants->as<int8_t>() + row * k,
-                      activations_.scales->as<float>() + row * blocks,
-                      activations_.sums->as<int32_t>() + row * blocks);
+                      activations_.blocks->as<XBlock>() + row * (k / 32));
   }
 }
 
@@ -107,8 +110,7 @@ void CpuOps::prepare(const MatmulCall& call, Form form) {
   } else {
     if (a.quants) return;
     a.quants = buffer(count);
-    a.scales = buffer(count / 32 * sizeof(float));
-    a.sums = buffer(count / 32 * sizeof(int32_t));
+    a.blocks = buffer(count / 32 * sizeof(XBlock));
   }
   reserve_scratch(a.k * static_cast<int64_t>(sizeof(float)));
   const int64_t chunk = std::max<int64_t>(1, 8192 / a.k);
@@ -126,20 +128,19 @@ void CpuOps::prepare(const MatmulCall& call, Form form) {
   });
 }
 
-MatmulArgs CpuOps::matmul_args(const MatmulCall& call, Form form, Tensor& out) {
+MatmulArgs CpuOps::matmul_args(const MatmulCall& call, const Plan& plan, Tensor& out) {
   MatmulArgs args;
   args.x_stride = args.k = call.x.width();
-  if (form == Form::f32) {
+  if (plan.form == Form::f32) {
     args.x = reinterpret_cast<const float*>(activations_.f32->data());
-  } else if (form == Form::bf16) {
+  } else if (plan.form == Form::bf16) {
     args.x_bf16 = activations_.bf16->as<uint16_t>();
   } else {
     args.x_q = activations_.quants->as<int8_t>();
-    args.x_scales = activations_.scales->as<float>();
-    args.x_sums = activations_.sums->as<int32_t>();
+    args.x_blocks = activations_.blocks->as<XBlock>();
   }
   args.w = buffer_of(call.w).data();
-  args.w_stride = static_cast<int64_t>(row_bytes(call.w.dtype, args.k));
+  args.w_stride = plan.w_stride;
   args.out = mutable_floats(out);
   args.out_stride = out.width();
   return args;
@@ -164,26 +165,24 @@ Tensor CpuOps::run(const MatmulCall& call) {
   Tensor out = make(shapes::matmul(call.x, call.w, call.bias));
   const int64_t rows = out.rows(), outs = out.width();
   if (rows == 0) return out;
-  const Plan plan = this->plan(call.w.dtype);
+  const Plan plan = this->plan(call.w);
   prepare(call, plan.form);
-  const MatmulArgs args = matmul_args(call, plan.form, out);
+  const MatmulArgs args = matmul_args(call, plan, out);
   const Split split = split_work(rows, outs, args.k, args.w_stride, threads_.size());
   const int64_t row_tasks = (rows + split.rows - 1) / split.rows;
   const int64_t out_tasks = (outs + split.outs - 1) / split.outs;
-  int64_t scratch_bytes = matmul_scratch_bytes(args.k);
-  if (plan.kernel == nullptr) scratch_bytes += kWidened * args.k * int64_t{sizeof(float)};
-  reserve_scratch(scratch_bytes);
+  const int64_t widened_bytes = kGroupRows * args.k * int64_t{sizeof(float)};
+  if (plan.kernel == nullptr) reserve_scratch(widened_bytes);
   // Tasks that share weights follow each other.
   threads_.parallel_for(row_tasks * out_tasks, 1, [&](int64_t begin, int64_t end, int worker) {
-    MatmulArgs mine = args;
-    mine.scratch = scratch(worker, scratch_bytes);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t row = task % row_tasks * split.rows, o = task / row_tasks * split.outs;
       const Rect rect{row, std::min(row + split.rows, rows), o, std::min(o + split.outs, outs)};
       if (plan.kernel != nullptr)
-        plan.kernel(mine, rect);
+        plan.kernel(args, rect);
       else
-        widened_matmul(call.w.dtype, mine, rect);
+        widened_matmul(call.w.dtype, args, rect,
+                       reinterpret_cast<float*>(scratch(worker, widened_bytes)));
       finish(call, rect, out);
     }
   });
@@ -202,12 +201,9 @@ Tensor CpuOps::head_matmul(const Tensor& x, const Tensor& w, int heads) {
   args.x_stride = x.width();
   args.w_stride = static_cast<int64_t>(row_bytes(w.dtype, args.k));
   args.out_stride = out.width();
-  const int64_t scratch_bytes = matmul_scratch_bytes(args.k);
-  reserve_scratch(scratch_bytes);
-  threads_.parallel_for(heads, 1, [&](int64_t begin, int64_t end, int worker) {
+  threads_.parallel_for(heads, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t head = begin; head < end; ++head) {
       MatmulArgs mine = args;
-      mine.scratch = scratch(worker, scratch_bytes);
       mine.x = floats(x) + head * args.k;
       mine.w = buffer_of(w).data() + head * per_head * args.w_stride;
       mine.out = mutable_floats(out) + head * per_head;

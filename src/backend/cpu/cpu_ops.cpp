@@ -5,6 +5,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "backend/cpu/interleave.h"
 #include "backend/op_shapes.h"
 #include "tensor/quantize.h"
 
@@ -62,12 +63,25 @@ Tensor CpuOps::elementwise(const Tensor& x, Body&& body) {
 Tensor CpuOps::embed(const Tensor& table, std::span<const TokenId> ids) {
   Tensor out = make(shapes::embed(table, ids));
   const int64_t width = out.width();
-  const size_t stride = row_bytes(table.dtype, width);
-  threads_.parallel_for(out.rows(), row_chunk(width), [&](int64_t begin, int64_t end, int) {
-    for (int64_t row = begin; row < end; ++row)
-      to_f32(table.dtype,
-             buffer_of(table).data() + static_cast<size_t>(ids[static_cast<size_t>(row)]) * stride,
-             {mutable_floats(out) + row * width, static_cast<size_t>(width)});
+  const bool interleaved = is_interleaved(table.dtype);
+  const int64_t stride = interleaved ? interleaved_row_bytes(table.dtype, width)
+                                     : static_cast<int64_t>(row_bytes(table.dtype, width));
+  const int64_t widened_bytes = kGroupRows * width * int64_t{sizeof(float)};
+  if (interleaved) reserve_scratch(widened_bytes);
+  threads_.parallel_for(out.rows(), row_chunk(width), [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t id = ids[static_cast<size_t>(row)],
+                    in_group = interleaved ? id % kGroupRows : 0;
+      const std::byte* from = buffer_of(table).data() + (id - in_group) * stride;
+      float* to = mutable_floats(out) + row * width;
+      if (!interleaved) {
+        to_f32(table.dtype, from, {to, static_cast<size_t>(width)});
+        continue;
+      }
+      auto* group = reinterpret_cast<float*>(scratch(worker, widened_bytes));
+      widen(table.dtype, from, kGroupRows, width, group);
+      std::copy_n(group + in_group * width, width, to);
+    }
   });
   return out;
 }

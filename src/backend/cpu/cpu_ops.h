@@ -65,7 +65,7 @@ class CpuOps : public Ops {
     int64_t rows = 0, k = 0;
     std::shared_ptr<CpuBuffer> f32;  // x itself without a norm
     std::shared_ptr<CpuBuffer> bf16;
-    std::shared_ptr<CpuBuffer> quants, scales, sums;
+    std::shared_ptr<CpuBuffer> quants, blocks;  // int8 and XBlock
   };
   struct MatmulCall {
     const Tensor& x;
@@ -78,6 +78,7 @@ class CpuOps : public Ops {
   struct Plan {
     Form form;
     MatmulKernel kernel;
+    int64_t w_stride;  // bytes of a row of weights
   };
 
   Tensor make(Shape shape);
@@ -88,11 +89,12 @@ class CpuOps : public Ops {
   Tensor elementwise(const Tensor& x, Body&& body);
 
   Tensor run(const MatmulCall& call);
-  Plan plan(DType dtype) const;  // without a kernel: widened_matmul
-  void widened_matmul(DType dtype, const MatmulArgs& args, const Rect& rect) const;
+  Plan plan(const Tensor& w) const;  // without a kernel: widened_matmul
+  void widened_matmul(DType dtype, const MatmulArgs& args, const Rect& rect, float* rows) const;
+  void widen(DType dtype, const std::byte* rows, int64_t count, int64_t k, float* out) const;
   void prepare(const MatmulCall& call, Form form);
   void compute_form(Form form, int64_t row, const float* x);
-  MatmulArgs matmul_args(const MatmulCall& call, Form form, Tensor& out);
+  MatmulArgs matmul_args(const MatmulCall& call, const Plan& plan, Tensor& out);
   static void finish(const MatmulCall& call, const Rect& rect, Tensor& out);
   void update_rope_table(std::span<const int32_t> positions, const RopeParams& params);
   struct AttendCall {

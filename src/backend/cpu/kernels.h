@@ -7,12 +7,13 @@
 // Every kernel gives a row (and an output) the same bits whatever rectangle it is computed in:
 //   float formats: 16 lanes over k, element k in lane k % 16, one fused multiply-add each, lanes
 //   summed as a tree (i, i+8), (i, i+4), (i, i+2), (i, i+1);
-//   int8 formats: the exact integer sum of each block of 32, then one multiply-add per block, in
-//   order.
+//   block formats: the exact integer sums of each block of 32, then its multiply-adds in order.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#include "tensor/dtype.h"
 
 namespace exo::cpu {
 
@@ -21,24 +22,27 @@ struct Rect {
   int64_t out_begin, out_end;  // rows of w
 };
 
-// x [rows, k] in the form the kernel takes, w [outs, k] as stored.
+// What belongs to 32 elements of x in int8.
+struct XBlock {
+  float scale;
+  float sum;      // scale * sum of the 32
+  float sums[2];  // likewise of each half
+};
+
+// x [rows, k] in the form the kernel takes, w [outs, k] as stored or interleaved.
 struct MatmulArgs {
   const float* x = nullptr;          // float kernels
   const uint16_t* x_bf16 = nullptr;  // matmul_bf16_rounded: stride x_stride
-  const int8_t* x_q = nullptr;       // int8 kernels: [rows, k]
-  const float* x_scales = nullptr;   // [rows, k / 32]
-  const int32_t* x_sums = nullptr;   // [rows, k / 32]: sum of the block's x_q
+  const int8_t* x_q = nullptr;       // kernels of interleaved weights: [rows, k]
+  const XBlock* x_blocks = nullptr;  // [rows, k / 32]
   int64_t x_stride = 0;              // elements between rows of x
-  const std::byte* w = nullptr;      // row o at w + o * w_stride
+  const std::byte* w = nullptr;      // row o at w + o * w_stride; interleaved: every 16th
   int64_t w_stride = 0;              // bytes
   int64_t k = 0;
   float* out = nullptr;  // (row, o) at out[row * out_stride + o]
   int64_t out_stride = 0;
-  std::byte* scratch = nullptr;  // matmul_scratch_bytes(k), 64-byte aligned, one per thread
 };
 using MatmulKernel = void (*)(const MatmulArgs& args, const Rect& rect);
-
-inline int64_t matmul_scratch_bytes(int64_t k) { return 16 * k + 16 * (k / 32) * 4 + 64; }
 
 // Rows [row_begin, row_end) of one sequence against its past, for the heads of one KV head.
 struct AttendArgs {
@@ -77,17 +81,23 @@ struct LayerNormArgs {
   float eps = 0;
 };
 
+constexpr int kDTypes = static_cast<int>(DType::zero8) + 1;
+
+// Of one block format (interleave.h).
+struct InterleavedKernels {
+  MatmulKernel matmul = nullptr;  // x in int8; rect.out_begin a multiple of 16
+  // A group's 16 rows as the floats that dequantising gives: out [16, k].
+  void (*widen)(const std::byte* group, int64_t k, float* out) = nullptr;
+};
+
 struct Kernels {
   const char* level = "";
   MatmulKernel matmul_f32 = nullptr;
   MatmulKernel matmul_f16 = nullptr;
   MatmulKernel matmul_bf16 = nullptr;          // x in f32
   MatmulKernel matmul_bf16_rounded = nullptr;  // x rounded to bf16; null below avx512_bf16
-  MatmulKernel matmul_q8_0 = nullptr;          // x in int8
-  MatmulKernel matmul_q4_0 = nullptr;
-  MatmulKernel matmul_q8_0_exact = nullptr;  // x in f32
-  MatmulKernel matmul_q4_0_exact = nullptr;
-  void (*quantize)(const float* x, int64_t k, int8_t* q, float* scales, int32_t* sums) = nullptr;
+  InterleavedKernels interleaved[kDTypes];     // by DType
+  void (*quantize)(const float* x, int64_t k, int8_t* q, XBlock* blocks) = nullptr;
   void (*round_bf16)(const float* x, int64_t count, uint16_t* out) = nullptr;  // likewise
   void (*to_f16)(const float* x, int64_t count, uint16_t* out) = nullptr;
   void (*rms_norm)(const float* x, const float* weight, int64_t width, float eps,
@@ -101,6 +111,7 @@ struct Kernels {
 // Each level's file defines one of these; it replaces entries of the level below.
 void fill_scalar(Kernels& kernels);
 void fill_avx2(Kernels& kernels);
+void fill_avx_vnni(Kernels& kernels);
 void fill_avx512(Kernels& kernels);
 void fill_avx512_vnni(Kernels& kernels);
 void fill_avx512_bf16(Kernels& kernels);

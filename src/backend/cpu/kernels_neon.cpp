@@ -1,41 +1,49 @@
 // NEON as every 64-bit ARM has it.
-// The kernels are written over the Simd before them.
+// The kernels are written over the Simd and the Int8 before them.
 // clang-format off
 #include "backend/cpu/kernels.h"
-#include "backend/cpu/int8_neon.inc"
 #include "backend/cpu/simd_neon.inc"
 #include "backend/cpu/float_kernels.inc"
+#include "backend/cpu/int8_neon.inc"
 // clang-format on
 
 namespace exo::cpu {
 namespace {
 
 struct Int8 : Int8Neon {
-  static constexpr int kBiasQ8 = 0, kBiasQ4 = 0;
-  static Sums dot(int8x16x2_t w, Activation x) {
-    int32x4_t sum = vdupq_n_s32(0);
-    for (int i = 0; i < 2; ++i) {  // |products| <= 128 * 127 fit 16 bits, sums of them do not
-      sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(w.val[i]), vget_low_s8(x.val[i])));
-      sum = vpadalq_s16(sum, vmull_s8(vget_high_s8(w.val[i]), vget_high_s8(x.val[i])));
-    }
-    return sum;
+  static constexpr int kTileRows = 2;
+  struct Dots {  // two sums for each lane
+    int32x4_t v[8];
+  };
+  static Dots zero() {
+    const int32x4_t none = vdupq_n_s32(0);
+    return {{none, none, none, none, none, none, none, none}};
   }
-  static Sums dot_q8(const std::byte* w, Activation x) { return dot(load_pair(w), x); }
-  static Sums dot_q4(const std::byte* w, Activation x) { return dot(nibbles(w), x); }
+  template <bool Signed>
+  static void dot(Dots& d, const Bytes& w, const int8_t* x) {
+    const int8x8_t xs = vget_low_s8(four(x));
+    for (int i = 0; i < 4; ++i) {  // |products| <= 128 * 127 fit 16 bits, sums of them do not
+      const int8x16_t bytes = vreinterpretq_s8_u8(w.v[i]);
+      d.v[2 * i] = vpadalq_s16(d.v[2 * i], vmull_s8(vget_low_s8(bytes), xs));
+      d.v[2 * i + 1] = vpadalq_s16(d.v[2 * i + 1], vmull_s8(vget_high_s8(bytes), xs));
+    }
+  }
+  static Simd total(const Dots& d) {
+    return Simd::make([&](int i) { return vcvtq_f32_s32(vpaddq_s32(d.v[2 * i], d.v[2 * i + 1])); });
+  }
 };
 
 }  // namespace
 }  // namespace exo::cpu
 
-#include "backend/cpu/int8_kernels.inc"
+#include "backend/cpu/interleaved_kernels.inc"
 
 namespace exo::cpu {
 
 void fill_neon(Kernels& kernels) {
   kernels.level = "neon";
   fill_float_kernels(kernels);
-  kernels.matmul_q8_0 = int8_rows<Q80>;
-  kernels.matmul_q4_0 = int8_rows<Q40>;
+  fill_interleaved_kernels(kernels);
 }
 
 }  // namespace exo::cpu

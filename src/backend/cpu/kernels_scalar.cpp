@@ -1,5 +1,5 @@
 // The level every machine has: plain C++ for the base instruction set.
-// The kernels are written over the Simd before them.
+// The kernels are written over the Simd and the Int8 before them.
 // clang-format off
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd_scalar.inc"
@@ -10,60 +10,62 @@ namespace exo::cpu {
 namespace {
 
 struct Int8 {
-  static constexpr int kBiasQ8 = 0, kBiasQ4 = 8;
-  using Activation = const int8_t*;
-  using Sums = int32_t;
-  struct Floats {
-    float f[8];
+  static constexpr int kTileRows = 1, kTileGroups = 1;
+  static constexpr int kSignedBias = 0;
+  struct Bytes {
+    uint8_t v[64];
   };
-  static Activation load(const int8_t* p) { return p; }
-  static Sums dot_q8(const std::byte* w, Activation x) {
-    int32_t sum = 0;
-    for (int i = 0; i < 32; ++i) sum += static_cast<int8_t>(w[i]) * x[i];
-    return sum;
+  struct Dots {
+    int32_t v[16];
+  };
+
+  template <class F>
+  static Bytes make(F&& byte) {
+    Bytes b;
+    for (int i = 0; i < 64; ++i) b.v[i] = static_cast<uint8_t>(byte(i));
+    return b;
   }
-  static Sums dot_q4(const std::byte* w, Activation x) {
-    int32_t sum = 0;
-    for (int i = 0; i < 16; ++i)
-      sum += (static_cast<int>(w[i]) & 15) * x[i] + (static_cast<int>(w[i]) >> 4) * x[i + 16];
-    return sum;
+  static Dots zero() { return {}; }
+  static Bytes load(const std::byte* p) { return load_as<Bytes>(p); }
+  static void store(uint8_t* p, const Bytes& b) { __builtin_memcpy(p, b.v, sizeof b.v); }
+  template <int N>
+  static Bytes shift_right(const Bytes& b) {
+    return make([&](int i) { return b.v[i] >> N; });
   }
-  static Floats reduce(const Sums (&dots)[8], int32_t offset) {
-    Floats v;
-    for (int i = 0; i < 8; ++i) v.f[i] = static_cast<float>(dots[i] - offset);
-    return v;
+  template <int N>
+  static Bytes shift_left(const Bytes& b) {
+    return make([&](int i) { return b.v[i] << N; });
   }
-  static Floats scales(const std::byte* const (&blocks)[8]) {
-    Floats v;
-    for (int i = 0; i < 8; ++i) v.f[i] = Simd::half_to_float(load_as<uint16_t>(blocks[i]));
-    return v;
+  static Bytes keep(const Bytes& b, int mask) {
+    return make([&](int i) { return b.v[i] & mask; });
   }
-  static Floats set1(float x) { return {{x, x, x, x, x, x, x, x}}; }
-  static Floats mul(Floats a, const Floats& b) {
-    for (int i = 0; i < 8; ++i) a.f[i] *= b.f[i];
-    return a;
+  static Bytes join(const Bytes& a, const Bytes& b) {
+    return make([&](int i) { return a.v[i] | b.v[i]; });
   }
-  static Floats fma(const Floats& a, const Floats& b, Floats c) {
-    for (int i = 0; i < 8; ++i) c.f[i] += a.f[i] * b.f[i];
-    return c;
+  static Bytes lookup(const Bytes& codes, const int8_t (&table)[16]) {
+    return make([&](int i) { return table[codes.v[i] & 15]; });
   }
-  static void store_n(float* p, const Floats& v, int n) {
-    for (int i = 0; i < n; ++i) p[i] = v.f[i];
+  static Bytes as_signed(const Bytes& b) { return b; }
+  template <bool Signed>
+  static void dot(Dots& d, const Bytes& w, const int8_t* x) {
+    for (int i = 0; i < 64; ++i) d.v[i / 4] += static_cast<int8_t>(w.v[i]) * x[i % 4];
+  }
+  static Simd total(const Dots& d) {
+    return Simd::make([&](int i) { return static_cast<float>(d.v[i]); });
   }
 };
 
 }  // namespace
 }  // namespace exo::cpu
 
-#include "backend/cpu/int8_kernels.inc"
+#include "backend/cpu/interleaved_kernels.inc"
 
 namespace exo::cpu {
 
 void fill_scalar(Kernels& kernels) {
   kernels.level = "scalar";
   fill_float_kernels(kernels);
-  kernels.matmul_q8_0 = int8_rows<Q80>;
-  kernels.matmul_q4_0 = int8_rows<Q40>;
+  fill_interleaved_kernels(kernels);
 }
 
 }  // namespace exo::cpu

@@ -1,0 +1,259 @@
+// Stored layouts are facts of the GGUF format (ggml, github.com/ggml-org/ggml, MIT), as in
+// tensor/dequantize_packed.cpp.
+#include "backend/cpu/interleave.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+
+namespace exo::cpu {
+namespace {
+
+using Bytes = const uint8_t*;
+
+// Where one stored block of one row goes: its scales into the head of the group's unit, its
+// elements as unsigned codes.
+struct Unit {
+  int row;
+  uint8_t* head;
+  uint8_t* codes;
+
+  void half(int index, Bytes at) const { std::memcpy(head + 32 * index + 2 * row, at, 2); }
+  uint8_t& byte(int offset, int index) const { return head[offset + 16 * index + row]; }
+};
+
+struct Layout {
+  void (*take)(Bytes in, const Unit& unit);
+  int bits;        // of a code
+  int head_bytes;  // of 16 rows
+};
+
+// Low nibbles are elements 0..15, high ones 16..31.
+void nibbles(Bytes in, uint8_t* codes) {
+  for (int i = 0; i < 16; ++i) {
+    codes[i] = in[i] & 15;
+    codes[i + 16] = in[i] >> 4;
+  }
+}
+void fifth_bits(Bytes in, uint8_t* codes) {
+  uint32_t high = 0;
+  std::memcpy(&high, in, sizeof(high));
+  for (int i = 0; i < 32; ++i) codes[i] |= static_cast<uint8_t>((high >> i & 1) << 4);
+}
+
+void q4_0(Bytes in, const Unit& to) {
+  to.half(0, in);
+  nibbles(in + 2, to.codes);
+}
+void q4_1(Bytes in, const Unit& to) {
+  to.half(0, in);
+  to.half(1, in + 2);
+  nibbles(in + 4, to.codes);
+}
+void q5_0(Bytes in, const Unit& to) {
+  to.half(0, in);
+  nibbles(in + 6, to.codes);
+  fifth_bits(in + 2, to.codes);
+}
+void q5_1(Bytes in, const Unit& to) {
+  to.half(0, in);
+  to.half(1, in + 2);
+  nibbles(in + 8, to.codes);
+  fifth_bits(in + 4, to.codes);
+}
+void q8_0(Bytes in, const Unit& to) {
+  to.half(0, in);
+  std::memcpy(to.codes, in + 2, 32);
+}
+void mxfp4(Bytes in, const Unit& to) {
+  to.byte(0, 0) = in[0];
+  nibbles(in + 1, to.codes);
+}
+
+void q2_k(Bytes in, const Unit& to) {
+  to.half(0, in + 80);
+  to.half(1, in + 82);
+  for (int group = 0; group < 16; ++group) {
+    to.byte(64, group) = in[group];
+    const Bytes q = in + 16 + group / 8 * 32 + group % 2 * 16;
+    for (int i = 0; i < 16; ++i) to.codes[group * 16 + i] = q[i] >> (group % 8 / 2 * 2) & 3;
+  }
+}
+
+void q3_k(Bytes in, const Unit& to) {
+  const Bytes packed = in + 96;
+  to.half(0, in + 108);
+  for (int group = 0; group < 16; ++group) {
+    const int low = group < 8 ? packed[group] & 15 : packed[group - 8] >> 4;
+    const int top = packed[8 + group % 4] >> (group / 4 * 2) & 3;
+    to.byte(32, group) = static_cast<uint8_t>((low | top << 4) - 32);
+    const Bytes q = in + 32 + group / 8 * 32 + group % 2 * 16, h = in + group % 2 * 16;
+    const int shift = group % 8 / 2 * 2, bit = group / 8 * 4 + group % 8 / 2;
+    for (int i = 0; i < 16; ++i)
+      to.codes[group * 16 + i] = static_cast<uint8_t>((q[i] >> shift & 3) | (h[i] >> bit & 1) << 2);
+  }
+}
+
+// Scale and minimum of 6 bits each: their low halves share a byte, their high ones a nibble.
+void scales_and_minima(Bytes in, const Unit& to) {
+  to.half(0, in);
+  to.half(1, in + 2);
+  const Bytes packed = in + 4;
+  for (int i = 0; i < 8; ++i) {
+    const bool first = i < 4;
+    const int scale = first ? packed[i] & 63 : (packed[i + 4] & 15) | (packed[i - 4] >> 6 << 4);
+    const int minimum = first ? packed[i + 4] & 63 : packed[i + 4] >> 4 | (packed[i] >> 6 << 4);
+    to.byte(64, i) = static_cast<uint8_t>((scale & 15) | (minimum & 15) << 4);
+    to.byte(192, i / 2) |= static_cast<uint8_t>((scale >> 4 | minimum >> 4 << 2) << (i % 2 * 4));
+  }
+}
+void q4_k(Bytes in, const Unit& to) {
+  scales_and_minima(in, to);
+  for (int group = 0; group < 8; ++group) {
+    const Bytes q = in + 16 + group / 2 * 32;
+    for (int i = 0; i < 32; ++i) to.codes[group * 32 + i] = q[i] >> (group % 2 * 4) & 15;
+  }
+}
+void q5_k(Bytes in, const Unit& to) {
+  scales_and_minima(in, to);
+  for (int group = 0; group < 8; ++group) {
+    const Bytes q = in + 48 + group / 2 * 32, high = in + 16;
+    for (int i = 0; i < 32; ++i)
+      to.codes[group * 32 + i] =
+          static_cast<uint8_t>((q[i] >> (group % 2 * 4) & 15) | (high[i] >> group & 1) << 4);
+  }
+}
+
+void q6_k(Bytes in, const Unit& to) {
+  to.half(0, in + 208);
+  for (int group = 0; group < 16; ++group) to.byte(32, group) = in[192 + group];
+  for (int part = 0; part < 8; ++part) {
+    const Bytes low = in + part / 4 * 64 + part % 2 * 32, high = in + 128 + part / 4 * 32;
+    const int shift = part % 4 / 2 * 4, pair = part % 4 * 2;
+    for (int i = 0; i < 32; ++i)
+      to.codes[part * 32 + i] =
+          static_cast<uint8_t>((low[i] >> shift & 15) | (high[i] >> pair & 3) << 4);
+  }
+}
+
+void iq4_xs(Bytes in, const Unit& to) {
+  to.half(0, in);
+  const int high = in[2] | in[3] << 8;
+  for (int group = 0; group < 8; ++group) {
+    const int low = in[4 + group / 2] >> (group % 2 * 4) & 15;
+    to.byte(32, group) = static_cast<uint8_t>((low | (high >> (2 * group) & 3) << 4) - 32);
+    nibbles(in + 8 + group * 16, to.codes + group * 32);
+  }
+}
+
+Layout layout_of(DType dtype) {
+  switch (dtype) {
+    case DType::q8_0:
+      return {q8_0, 8, 32};
+    case DType::q4_0:
+    case DType::iq4_nl:
+      return {q4_0, 4, 32};
+    case DType::q4_1:
+      return {q4_1, 4, 64};
+    case DType::q5_0:
+      return {q5_0, 5, 32};
+    case DType::q5_1:
+      return {q5_1, 5, 64};
+    case DType::q2_k:
+      return {q2_k, 2, 64 + 256};
+    case DType::q3_k:
+      return {q3_k, 3, 32 + 256};
+    case DType::q4_k:
+      return {q4_k, 4, 64 + 192};
+    case DType::q5_k:
+      return {q5_k, 5, 64 + 192};
+    case DType::q6_k:
+      return {q6_k, 6, 32 + 256};
+    case DType::iq4_xs:
+      return {iq4_xs, 4, 32 + 128};
+    case DType::mxfp4:
+      return {mxfp4, 4, 16};
+    default:
+      return {nullptr, 0, 0};
+  }
+}
+
+// Four codes at a time: word j of a block holds elements 4 j .. 4 j + 3.
+class Planes {
+ public:
+  Planes(const uint8_t* codes, uint8_t* out, int row) : out_(out + 4 * row) {
+    std::memcpy(words_, codes, sizeof(words_));
+  }
+  void bytes() {
+    for (const uint32_t word : words_) put(word);
+  }
+  void nibbles() {
+    for (int i = 0; i < 4; ++i) put((words_[i] & 0x0f0f0f0fu) | (words_[i + 4] & 0x0f0f0f0fu) << 4);
+  }
+  void pairs(int shift) {
+    for (int half = 0; half < 8; half += 4) {
+      uint32_t word = 0;
+      for (int i = 0; i < 4; ++i) word |= (words_[half + i] >> shift & 0x03030303u) << (2 * i);
+      put(word);
+    }
+  }
+  void bits(int shift) {
+    uint32_t word = 0;
+    for (int i = 0; i < 8; ++i) word |= (words_[i] >> shift & 0x01010101u) << i;
+    put(word);
+  }
+
+ private:
+  void put(uint32_t word) {
+    std::memcpy(out_, &word, sizeof(word));
+    out_ += 4 * kGroupRows;
+  }
+  uint32_t words_[8];
+  uint8_t* out_;
+};
+
+void write_planes(int bits, Planes planes) {
+  if (bits == 8) planes.bytes();
+  if (bits >= 4 && bits < 8) planes.nibbles();
+  if (bits == 6) planes.pairs(4);
+  if (bits < 4) planes.pairs(0);
+  if (bits == 3) planes.bits(2);
+  if (bits == 5) planes.bits(4);
+}
+
+int64_t unit_bytes(DType dtype) {
+  const Layout layout = layout_of(dtype);
+  return layout.head_bytes + int64_t{traits(dtype).block_size} * layout.bits * kGroupRows / 8;
+}
+
+}  // namespace
+
+bool is_interleaved(DType dtype) { return layout_of(dtype).take != nullptr; }
+
+int64_t interleaved_row_bytes(DType dtype, int64_t k) {
+  return k / traits(dtype).block_size * unit_bytes(dtype) / kGroupRows;
+}
+
+void interleave_group(DType dtype, const std::byte* stored, int64_t rows, int64_t k,
+                      std::byte* group) {
+  const Layout layout = layout_of(dtype);
+  CHECK(layout.take != nullptr, traits(dtype).name);
+  const int64_t unit = unit_bytes(dtype), block_bytes = traits(dtype).block_bytes;
+  const int64_t units = k / traits(dtype).block_size,
+                plane_bytes = 8 * kGroupRows / 2 * layout.bits;
+  std::memset(group, 0, static_cast<size_t>(units * unit));
+  uint8_t codes[256];
+  for (int64_t u = 0; u < units; ++u) {
+    auto* to = reinterpret_cast<uint8_t*>(group) + u * unit;
+    for (int64_t row = 0; row < rows; ++row) {
+      const auto* in = reinterpret_cast<Bytes>(stored) + (row * units + u) * block_bytes;
+      layout.take(in, {static_cast<int>(row), to, codes});
+      for (int64_t b = 0; b < traits(dtype).block_size / 32; ++b)
+        write_planes(layout.bits, {codes + 32 * b, to + layout.head_bytes + b * plane_bytes,
+                                   static_cast<int>(row)});
+    }
+  }
+}
+
+}  // namespace exo::cpu
