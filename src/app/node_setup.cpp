@@ -8,6 +8,7 @@
 #include "app/local_model.h"
 #include "app/paths.h"
 #include "base/log.h"
+#include "download/model_store.h"
 #include "inference/device_probe.h"
 #include "networking/admission.h"
 #include "networking/grpc_transport.h"
@@ -166,7 +167,10 @@ Result<std::unique_ptr<NodeSetup>> NodeSetup::start(const NodeFlags& flags, uint
     return reachable_addresses(host, port);
   };
   options.models = parts.models;
-  options.make_engine = make_engine_factory(parts.models, {flags.inference_engine, flags.threads});
+  EngineFactoryOptions engines{flags.inference_engine, flags.threads, {}};
+  if (flags.allow_disk)
+    engines.scratch_folder = default_downloads_folder().parent_path() / "scratch";
+  options.make_engine = make_engine_factory(parts.models, std::move(engines));
   options.engine = flags.inference_engine;
   options.core = TRY(core_options(flags));
   options.default_model = flags.default_model;

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -39,7 +40,10 @@ struct Tensor {
 struct BackendOptions {
   int threads = 0;     // 0 = the machine's cores
   bool exact = false;  // float32 arithmetic everywhere, activations never quantised, f32 KV
-  std::string isa;     // cpu: force an instruction set level ("scalar", "avx2" ...); empty = best
+  // Where weights that are laid out anew may lie on disk, for shards larger than memory; empty:
+  // none do.
+  std::filesystem::path scratch_folder;
+  std::string isa;  // cpu: force an instruction set level ("scalar", "avx2" ...); empty = best
 };
 
 class Ops;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <random>
 
 #include "backend/cpu/interleave.h"
@@ -321,6 +322,26 @@ TEST(OpsConformance, AWeightTakesTheBytesItIsCountedWith) {
       EXPECT_EQ(backend->memory_used_bytes(), counted);
     }
   }
+}
+
+TEST(OpsConformance, WeightsOnDiskAreTheSameWeights) {
+  BackendOptions options;
+  options.threads = 1;
+  const auto in_memory = make_backend("cpu", options).value();
+  options.scratch_folder = std::filesystem::path(testing::TempDir()) / "exo_weights_test";
+  const auto on_disk = make_backend("cpu", options).value();
+  const std::vector<float> x = cases::random_values(2 * 256, 3);
+  std::vector<float> results[2];
+  for (const auto* backend : {&in_memory, &on_disk}) {
+    const Tensor w = cases::upload_weight(**backend, DType::q4_k, {40, 256}, 1);
+    const Tensor out =
+        (*backend)->ops().matmul((*backend)->upload(x, {2, 256}).value(), w, nullptr);
+    std::vector<float>& result = results[backend == &on_disk];
+    result.resize(2 * 40);
+    (*backend)->download(out, result);
+  }
+  EXPECT_EQ(results[0], results[1]);
+  std::filesystem::remove_all(options.scratch_folder);
 }
 
 TEST(OpsConformance, UnknownNamesAreErrors) {

@@ -53,6 +53,21 @@ TEST(File, WriteIsWholeSecretAndExclusive) {
   EXPECT_EQ(mapped->bytes().size(), 3u);
 }
 
+TEST(File, ScratchMemoryLeavesNothingBehind) {
+  const auto folder = std::filesystem::path(testing::TempDir()) / "exo_scratch_test";
+  {
+    const auto scratch = ScratchMemory::create(folder, 3'000'000).value();
+    EXPECT_EQ(scratch->bytes().size(), 3'000'000u);
+    EXPECT_EQ(scratch->bytes().back(), std::byte{0});
+    scratch->bytes().back() = std::byte{7};
+    EXPECT_EQ(scratch->bytes().back(), std::byte{7});
+    EXPECT_TRUE(std::filesystem::is_empty(folder));
+  }
+  EXPECT_TRUE(ScratchMemory::create(folder, 0).value()->bytes().empty());
+  std::filesystem::remove_all(folder);
+  EXPECT_FALSE(ScratchMemory::create("/dev/null/folder", 1).ok());
+}
+
 TEST(Log, DebugLevelsOfExo) {
   EXPECT_EQ(log::level_from_debug("0"), log::Level::info);
   EXPECT_EQ(log::level_from_debug("2"), log::Level::debug);

@@ -6,8 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #include "base/world.h"
 
@@ -151,6 +154,34 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_bytes_);
+}
+
+Result<std::shared_ptr<ScratchMemory>> ScratchMemory::create(const std::filesystem::path& folder,
+                                                             size_t size_bytes) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  std::string name = (folder / "scratch-XXXXXX").string();
+  Descriptor file{::mkstemp(name.data())};
+  if (file.fd < 0) return system_error(folder, "cannot write in");
+  ::unlink(name.c_str());
+  // Zeros, not a hole: a disk that is full must be an error here and not a fault later.
+  const std::vector<char> zeros(std::min<size_t>(size_bytes, 1 << 20));
+  for (size_t done = 0; done < size_bytes;) {
+    const ssize_t written =
+        ::write(file.fd, zeros.data(), std::min(zeros.size(), size_bytes - done));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return system_error(folder, "cannot write in");
+    done += static_cast<size_t>(written);
+  }
+  if (size_bytes == 0) return std::shared_ptr<ScratchMemory>(new ScratchMemory(nullptr, 0));
+  void* data = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd, 0);
+  if (data == MAP_FAILED) return system_error(folder, "cannot map a file in");
+  return std::shared_ptr<ScratchMemory>(
+      new ScratchMemory(static_cast<std::byte*>(data), size_bytes));
+}
+
+ScratchMemory::~ScratchMemory() {
+  if (data_ != nullptr) ::munmap(data_, size_bytes_);
 }
 
 void let_go([[maybe_unused]] std::span<const std::byte> bytes) {

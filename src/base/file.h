@@ -68,6 +68,25 @@ class MappedFile {
   size_t size_bytes_;
 };
 
+// Memory behind which stands a file without a name: the system may write it to disk and use its
+// pages for something else. All the disk it may need is taken at once. Any thread; gone with the
+// last owner, also when the program dies.
+class ScratchMemory {
+ public:
+  static Result<std::shared_ptr<ScratchMemory>> create(const std::filesystem::path& folder,
+                                                       size_t size_bytes);
+  ~ScratchMemory();
+  ScratchMemory(const ScratchMemory&) = delete;
+  ScratchMemory& operator=(const ScratchMemory&) = delete;
+
+  std::span<std::byte> bytes() { return {data_, size_bytes_}; }
+
+ private:
+  ScratchMemory(std::byte* data, size_t size_bytes) : data_(data), size_bytes_(size_bytes) {}
+  std::byte* data_;
+  size_t size_bytes_;
+};
+
 // A hint that a mapped file's bytes will not be read again soon, so that they need not stay in
 // memory. They can still be read.
 void let_go(std::span<const std::byte> bytes);

@@ -16,6 +16,7 @@ EngineFactory make_engine_factory(std::shared_ptr<ModelLibrary> models,
     BackendOptions backend;
     backend.threads = options.threads;
     backend.exact = placement.exact;
+    backend.scratch_folder = options.scratch_folder;
     return make_local_engine(files,
                              engine_options(placement, stage_index, options.backend, backend));
   };

@@ -2,6 +2,7 @@
 // it on a backend. The library is shared with the node; the factory may be called from any thread.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -12,7 +13,8 @@ namespace exo {
 
 struct EngineFactoryOptions {
   std::string backend = "cpu";
-  int threads = 0;  // 0 = the machine's cores
+  int threads = 0;                       // 0 = the machine's cores
+  std::filesystem::path scratch_folder;  // see BackendOptions
 };
 
 EngineFactory make_engine_factory(std::shared_ptr<ModelLibrary> models,

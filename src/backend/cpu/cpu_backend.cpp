@@ -9,6 +9,7 @@
 #include "backend/cpu/interleave.h"
 #include "backend/cpu/isa.h"
 #include "backend/op_shapes.h"
+#include "base/file.h"
 #include "tensor/quantize.h"
 
 namespace exo {
@@ -18,7 +19,9 @@ namespace {
 class CpuBackend : public Backend {
  public:
   CpuBackend(const Kernels& kernels, const BackendOptions& options)
-      : exact_(options.exact), ops_(kernels, options.exact, options.threads, memory_) {}
+      : exact_(options.exact),
+        scratch_folder_(options.scratch_folder),
+        ops_(kernels, options.exact, options.threads, memory_) {}
 
   std::string_view name() const override { return "cpu"; }
   Ops& ops() override { return ops_; }
@@ -71,6 +74,16 @@ class CpuBackend : public Backend {
     return resource_exhausted(fmt::format("no memory for {} MB", bytes >> 20));
   }
 
+  Result<std::shared_ptr<CpuBuffer>> weight_memory(size_t size) {
+    if (!scratch_folder_.empty()) {
+      const auto scratch = TRY(ScratchMemory::create(scratch_folder_, size));
+      return CpuBuffer::kept(memory_, scratch->bytes(), scratch);
+    }
+    auto buffer = CpuBuffer::zeroed(memory_, size);
+    if (buffer == nullptr) return no_memory(size);
+    return buffer;
+  }
+
   // Group by group, so that nothing but the file and the result is held.
   Result<Tensor> interleaved(const HostTensor& weight, DType dtype) {
     const int64_t width = weight.shape.back(), rows = weight.elements() / width;
@@ -78,8 +91,7 @@ class CpuBackend : public Backend {
     const int64_t group_bytes = kGroupRows * interleaved_row_bytes(dtype, width);
     const size_t from = row_bytes(weight.dtype, width), to = row_bytes(dtype, width);
     const auto size = static_cast<size_t>(groups * group_bytes);
-    auto buffer = CpuBuffer::zeroed(memory_, size);
-    if (buffer == nullptr) return no_memory(size);
+    const auto buffer = TRY(weight_memory(size));
     const int64_t chunk = std::max<int64_t>(1, 65536 / (width * kGroupRows));
     ops_.threads().parallel_for(groups, chunk, [&](int64_t begin, int64_t end, int) {
       std::vector<std::byte> converted;
@@ -94,7 +106,7 @@ class CpuBackend : public Backend {
         interleave_group(dtype, stored, count, width, buffer->mutable_data() + group * group_bytes);
       }
     });
-    return Tensor{dtype, weight.shape, std::move(buffer)};
+    return Tensor{dtype, weight.shape, buffer};
   }
 
   static void convert(DType from, const std::byte* in, DType to, std::byte* out, int64_t rows,
@@ -109,6 +121,7 @@ class CpuBackend : public Backend {
   }
 
   const bool exact_;
+  const std::filesystem::path scratch_folder_;
   std::shared_ptr<MemoryPool> memory_ = std::make_shared<MemoryPool>();
   CpuOps ops_;
 };

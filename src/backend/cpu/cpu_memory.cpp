@@ -105,6 +105,15 @@ std::shared_ptr<CpuBuffer> CpuBuffer::zeroed(std::shared_ptr<MemoryPool> pool, s
   return buffer;
 }
 
+std::shared_ptr<CpuBuffer> CpuBuffer::kept(std::shared_ptr<MemoryPool> pool,
+                                           std::span<std::byte> bytes,
+                                           std::shared_ptr<const void> owner) {
+  std::shared_ptr<CpuBuffer> buffer(
+      new CpuBuffer(Kind::owned, std::move(pool), bytes.data(), bytes.size()));
+  buffer->owner_ = std::move(owner);
+  return buffer;
+}
+
 std::shared_ptr<CpuBuffer> CpuBuffer::mapped(std::shared_ptr<MemoryPool> pool,
                                              std::span<const std::byte> bytes,
                                              std::shared_ptr<const void> owner) {

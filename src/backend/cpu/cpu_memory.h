@@ -40,6 +40,10 @@ class CpuBuffer : public Buffer {
   // Null without memory.
   static std::shared_ptr<CpuBuffer> pooled(std::shared_ptr<MemoryPool> pool, size_t size_bytes);
   static std::shared_ptr<CpuBuffer> zeroed(std::shared_ptr<MemoryPool> pool, size_t size_bytes);
+  // Bytes that are ours to write and that `owner` keeps.
+  static std::shared_ptr<CpuBuffer> kept(std::shared_ptr<MemoryPool> pool,
+                                         std::span<std::byte> bytes,
+                                         std::shared_ptr<const void> owner);
   // Bytes of somebody else, who lives as long as this buffer.
   static std::shared_ptr<CpuBuffer> mapped(std::shared_ptr<MemoryPool> pool,
                                            std::span<const std::byte> bytes,
