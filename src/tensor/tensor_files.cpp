@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/file.h"
+#include "tensor/sparse_file.h"
 #include "tensor/tensor_index.h"
 
 namespace exo {
@@ -19,17 +20,38 @@ static_assert(std::endian::native == std::endian::little, "checkpoints are mappe
 constexpr size_t kIndexFileLimit = 100'000'000;  // bytes
 constexpr size_t kShardLimit = 10'000;           // files
 
-using Parse = Result<TensorIndex> (*)(std::span<const std::byte>);
+using Parse = Result<TensorIndex> (*)(std::span<const std::byte> begin, size_t file_bytes);
 
 struct OpenFile {
   std::shared_ptr<const MappedFile> file;
   TensorIndex index;
+  std::filesystem::path name;    // without ".partial"
+  std::optional<RangeSet> held;  // of a file that is only partly here
 };
 
+bool is_here(const std::filesystem::path& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored) ||
+         std::filesystem::exists(partial_path(path), ignored);
+}
+
 Result<OpenFile> open_file(const std::filesystem::path& path, Parse parse) {
-  OpenFile open{.file = TRY(MappedFile::open(path))};
-  auto index = parse(open.file->bytes());
-  if (!index.ok()) return index.error().in(path.string());
+  OpenFile open{.name = path};
+  std::error_code ignored;
+  std::filesystem::path actual = path;
+  if (!std::filesystem::exists(path, ignored)) {
+    const auto record = TRY(read_sparse_record(path));
+    if (record) {
+      open.held = record->held;
+      actual = partial_path(path);
+    }
+  }
+  open.file = TRY(MappedFile::open(actual));
+  const auto bytes = open.file->bytes();
+  auto index = parse(
+      open.held ? bytes.first(std::min(bytes.size(), size_t{open.held->prefix_end()})) : bytes,
+      bytes.size());
+  if (!index.ok()) return index.error().in(actual.string());
   open.index = std::move(index).value();
   return open;
 }
@@ -84,6 +106,15 @@ class MappedTensorFiles : public TensorFiles {
                       open.file->path().string(), name, entry.type_name));
     return HostTensor{*entry.dtype, entry.shape,
                       open.file->bytes().subspan(entry.begin, entry.end - entry.begin), open.file};
+  }
+
+  Result<Place> place(std::string_view name) const override {
+    const auto found = names_.find(name);
+    if (found == names_.end()) return not_found(fmt::format("there is no tensor '{}'", name));
+    const OpenFile& open = files_[found->second.file];
+    const TensorEntry& entry = open.index.entries[found->second.entry];
+    const ByteRange bytes{entry.begin, entry.end};
+    return Place{open.name, bytes, !open.held || open.held->contains(bytes)};
   }
 
   const JsonObject& metadata() const override { return files_.front().index.metadata; }
@@ -150,7 +181,7 @@ Result<std::shared_ptr<const TensorFiles>> open_sharded(const std::filesystem::p
   std::map<std::string, size_t> number;
   for (const std::string& name : index->files) {
     number.emplace(name, files.size());
-    files.push_back(TRY(open_file(folder / name, parse_safetensors)));
+    files.push_back(TRY(open_file(folder / name, parse_safetensors_begin)));
   }
   std::map<std::string, MappedTensorFiles::Location, std::less<>> names;
   for (const auto& [tensor, file] : index->file_of) {
@@ -170,7 +201,7 @@ Result<std::shared_ptr<const TensorFiles>> open_sharded(const std::filesystem::p
 Result<std::shared_ptr<const TensorFiles>> open_safetensors(const std::filesystem::path& folder) {
   std::error_code ignored;
   const auto single = folder / "model.safetensors";
-  if (std::filesystem::exists(single, ignored)) return open_safetensors_file(single);
+  if (is_here(single)) return open_safetensors_file(single);
   const auto index = folder / "model.safetensors.index.json";
   if (std::filesystem::exists(index, ignored)) return open_sharded(folder, index);
   return not_found(fmt::format("{} has neither model.safetensors nor model.safetensors.index.json",
@@ -179,11 +210,11 @@ Result<std::shared_ptr<const TensorFiles>> open_safetensors(const std::filesyste
 
 Result<std::shared_ptr<const TensorFiles>> open_safetensors_file(
     const std::filesystem::path& file) {
-  return open_single(file, parse_safetensors);
+  return open_single(file, parse_safetensors_begin);
 }
 
 Result<std::shared_ptr<const TensorFiles>> open_gguf(const std::filesystem::path& file) {
-  return open_single(file, parse_gguf);
+  return open_single(file, parse_gguf_begin);
 }
 
 }  // namespace exo
