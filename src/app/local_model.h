@@ -7,6 +7,7 @@
 
 #include "app/command_line.h"
 #include "base/result.h"
+#include "download/downloads.h"
 #include "download/model_store.h"
 #include "inference/generate_local.h"
 #include "text/chat_template.h"
@@ -14,7 +15,8 @@
 
 namespace exo {
 
-ModelStoreOptions model_store_options();
+ModelStoreOptions model_store_options();  // folders and cards of this device
+std::shared_ptr<Downloads> make_downloads(const ModelStoreOptions& store, bool offline);
 Result<WeightFormat> parse_weight_format(const std::string& quantize);  // "", "q8_0", "q4_0"
 
 // A folder with only a tokenizer.json will do.

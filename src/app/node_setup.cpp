@@ -135,7 +135,9 @@ Result<std::unique_ptr<NodeSetup>> NodeSetup::start(const NodeFlags& flags, uint
   setup->parts_ = std::make_unique<Parts>(flags.threads);
   Parts& parts = *setup->parts_;
   parts.identity = TRY(Identity::open({config_dir(), environment("EXO_CLUSTER_KEY")}));
-  parts.models = make_disk_model_library(model_store_options());
+  const ModelStoreOptions store = model_store_options();
+  parts.models = make_disk_model_library(store);
+  const std::shared_ptr<Downloads> downloads = make_downloads(store, flags.offline);
 
   NodeOptions options;
   options.device = probe_device();
@@ -166,7 +168,11 @@ Result<std::unique_ptr<NodeSetup>> NodeSetup::start(const NodeFlags& flags, uint
     return reachable_addresses(host, port);
   };
   options.models = parts.models;
-  options.make_engine = make_engine_factory(parts.models, {flags.inference_engine, flags.threads});
+  options.downloads = downloads;
+  options.auto_download = flags.auto_download;
+  options.store = store;
+  options.make_engine = make_engine_factory(parts.models, flags.auto_download ? downloads : nullptr,
+                                            {flags.inference_engine, flags.threads});
   options.engine = flags.inference_engine;
   options.core = TRY(core_options(flags));
   options.default_model = flags.default_model;

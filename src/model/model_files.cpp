@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <fstream>
 #include <map>
 #include <set>
 #include <tuple>
@@ -31,6 +32,13 @@ Result<JsonObject> read_object(const fs::path& path) {
 // Errors of TensorFiles name their file already.
 Error located(const Error& error, const fs::path& path) {
   return error.message.starts_with(path.string()) ? error : error.in(path.string());
+}
+
+// Files of other programs may have no suffix.
+bool begins_as_gguf(const fs::path& path) {
+  char magic[4] = {};
+  std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
+  return std::string_view(magic, sizeof magic) == "GGUF";
 }
 
 // An object without members when there is no such file.
@@ -236,15 +244,19 @@ Result<ModelFiles> open_model(const fs::path& given, std::string id) {
   if (error || !fs::exists(path, error))
     return not_found(fmt::format("{}: there is no such file or folder", given.string()));
   if (!fs::is_directory(path, error)) {
-    if (path.extension() == ".gguf") return open_gguf_model(path, std::move(id));
+    if (path.extension() == ".gguf" || begins_as_gguf(path))
+      return open_gguf_model(path, std::move(id));
     return unsupported(
         fmt::format("{}: expected a folder with config.json and model.safetensors, or a .gguf file",
                     path.string()));
   }
   if (fs::exists(path / "config.json", error)) return open_checkpoint(path, std::move(id));
   std::vector<fs::path> gguf;
-  for (const auto& entry : fs::directory_iterator(path, error))
-    if (entry.path().extension() == ".gguf") gguf.push_back(entry.path());
+  for (const auto& entry : fs::directory_iterator(path, error)) {
+    const fs::path& file = entry.path();
+    const fs::path name = file.extension() == ".partial" ? file.parent_path() / file.stem() : file;
+    if (name.extension() == ".gguf") gguf.push_back(name);
+  }
   if (gguf.size() == 1) return open_gguf_model(gguf.front(), std::move(id));
   return not_found(fmt::format("{}: {}", path.string(),
                                gguf.empty() ? "there is no config.json, so this is no model folder"

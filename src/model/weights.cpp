@@ -139,6 +139,30 @@ Result<void> check_weights(const Architecture& architecture, const Config& confi
   return {};
 }
 
+// What packs a weight lies beside it: "x.weight" with "x.scales", "x" with "x_blocks".
+std::vector<std::string> tensors_of_shard(const Architecture& architecture, const Config& config,
+                                          const TensorFiles& files, const Shard& shard) {
+  const auto stem = [](std::string_view name) { return name.substr(0, name.rfind('.')); };
+  std::set<std::string, std::less<>> stems;
+  for (const WeightSpec& spec : architecture.declare(config))
+    if (wanted(spec, shard)) stems.emplace(stem(spec.name));
+  std::vector<std::string> all;
+  for (const std::string& name : files.names())
+    if (stems.contains(stem(name))) all.push_back(name);
+  return all;
+}
+
+Result<void> check_here(const std::vector<std::string>& names, const TensorFiles& files) {
+  for (const std::string& name : names) {
+    const TensorFiles::Place place = TRY(files.place(name));
+    if (!place.here)
+      return unavailable(
+          fmt::format("{}: '{}' is not on this device yet; fetch the model with `exo download`",
+                      place.file.string(), name));
+  }
+  return {};
+}
+
 class WeightLoader {
  public:
   WeightLoader(const Architecture& architecture, const Config& config, const TensorFiles& files,
@@ -195,6 +219,7 @@ Result<Weights> load_weights(const Architecture& architecture, const Config& con
                                         config.layer_count));
   if (shard.rank != 0 || shard.world != 1)
     return unsupported("slices of layers (tensor parallelism) cannot be loaded");
+  TRY(check_here(tensors_of_shard(architecture, config, files, shard), files));
   WeightLoader loader(architecture, config, files, backend, options);
   for (const WeightSpec& spec : architecture.declare(config)) TRY(loader.add(spec));
   return loader.take();

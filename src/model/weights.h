@@ -45,6 +45,10 @@ Result<HostTensor> find_weight(const WeightSpec& spec, const TensorFiles& files)
 Result<HostTensor> read_weight(const WeightSpec& spec, const Config& config,
                                const TensorFiles& files);
 
+// The names in the files of all that this shard loads (scales and the like included).
+std::vector<std::string> tensors_of_shard(const Architecture& architecture, const Config& config,
+                                          const TensorFiles& files, const Shard& shard);
+
 struct WeightOptions {
   Shard shard;
   WeightFormat format = WeightFormat::as_stored;

@@ -1,10 +1,12 @@
-// The EngineFactory of real nodes: finds a placement's files on this machine and loads one stage of
-// it on a backend. The library is shared with the node; the factory may be called from any thread.
+// The EngineFactory of real nodes: finds a placement's files on this machine, fetches what the
+// stage lacks of them, and loads the stage on a backend. Library and downloads are shared with the
+// node; the factory may be called from any thread.
 #pragma once
 
 #include <memory>
 #include <string>
 
+#include "download/downloads.h"
 #include "orchestration/model_library.h"
 #include "orchestration/stage_thread.h"
 
@@ -15,7 +17,9 @@ struct EngineFactoryOptions {
   int threads = 0;  // 0 = the machine's cores
 };
 
+// Without `downloads` (null) a stage needs its files here.
 EngineFactory make_engine_factory(std::shared_ptr<ModelLibrary> models,
+                                  std::shared_ptr<Downloads> downloads,
                                   EngineFactoryOptions options);
 
 }  // namespace exo
