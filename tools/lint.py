@@ -115,7 +115,7 @@ def check_ratchet(over, update, problems):
 
 def check_headers(headers):
     def compile_alone(path):
-        run = subprocess.run(["g++", "-std=c++20", "-fsyntax-only", "-Isrc", "-w", "-x", "c++", path], cwd=ROOT,
+        run = subprocess.run(["g++", "-std=c++20", "-fsyntax-only", "-Isrc", "-DEXO_SOURCE_DIR=\".\"", "-w", "-x", "c++", path], cwd=ROOT,
                              text=True, capture_output=True)
         return f"{path}: does not compile alone:\n{run.stderr[:600]}" if run.returncode else None
     with concurrent.futures.ThreadPoolExecutor() as pool:

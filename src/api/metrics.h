@@ -38,7 +38,7 @@ class Metrics {
   void first_token(double seconds_since_start);
   void inter_token(double seconds);
   struct Finished {
-    std::string_view reason;  // "stop", "length", "cancelled", "error"
+    std::string_view reason;  // "stop", "length", "tool_calls", "cancelled", "error"
     std::string_view model;
     bool had_first_token = false;
     int prompt_tokens = 0;

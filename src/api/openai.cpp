@@ -25,7 +25,8 @@ struct Choice {
   std::string echo;
   bool began = false;
   std::string text, reasoning;  // not streaming: all of it
-  size_t text_bytes = 0;        // sent or collected so far
+  std::vector<ToolCall> calls;
+  size_t text_bytes = 0;  // sent or collected so far
   Json logprobs = nullptr;
   std::string_view finish;  // "" = not done
   Usage usage;
@@ -64,6 +65,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
   void add_delta(Choice& choice, const TextEvent& event, std::string& out);
   void settle(Choice& choice, const TextEvent& event, std::string& out);
   void note_tokens(Choice& choice, size_t count);
+  std::span<const ToolCall> add_calls(Choice& choice, const std::vector<ToolCall>& calls);
   void send(std::string bytes);
   void tick();
   int64_t quiet_ms() const {
@@ -98,6 +100,16 @@ class Answer : public std::enable_shared_from_this<Answer> {
 std::string random_id(World& world, std::string_view prefix) {
   return fmt::format("{}{:016x}{:08x}", prefix, world.random_u64(),
                      static_cast<uint32_t>(world.random_u64()));
+}
+
+// Templates of Mistral take ids of nine letters and digits only.
+std::string random_call_id(World& world, bool nine_characters) {
+  constexpr std::string_view kCharacters =
+      "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  std::string id = nine_characters ? "" : "call_";
+  for (int i = nine_characters ? 9 : 24; i > 0; --i)
+    id += kCharacters[world.random_u64() % kCharacters.size()];
+  return id;
 }
 
 Result<void> Answer::check_ids(const ModelCard& card) const {
@@ -164,6 +176,8 @@ Result<void> Answer::start_choices() {
   head_ = ReplyHead{endpoint_, random_id(context_.world, chat ? "chatcmpl-" : "cmpl-"),
                     context_.world.wall_time_ms() / 1000, card.id,
                     "fp_" + (card.fingerprint.empty() ? "exo" : card.fingerprint.substr(0, 12))};
+  request_.generation.images = TRY(decode_pictures(request_.pictures, card));
+  request_.pictures.clear();
   if (chat) return start_prompt(request_.generation, "");
   for (const auto& prompt : request_.prompts) {
     GenerationRequest generation = request_.generation;
@@ -187,7 +201,9 @@ Result<void> Answer::start_prompt(GenerationRequest generation, std::string echo
     generation.sampling.seed = seed + static_cast<uint64_t>(i);
     auto started = TRY(context_.node.generate(generation));
     Choice choice;
-    choice.stream = std::make_unique<TextStream>(std::move(started), generation.stop);
+    choice.stream = std::make_unique<TextStream>(
+        std::move(started),
+        TextOptions{generation.stop, generation.tools, !request_.parallel_tool_calls});
     choice.first_of_prompt = i == 0;
     choice.echo = echo;
     choice.started_us = started_us_;
@@ -293,6 +309,19 @@ std::span<const TokenId> shown_ids(const Choice& choice, const TextEvent& event)
   return ended ? ids.first(ids.size() - 1) : ids;
 }
 
+// The calls with their ids, which are unique within the choice.
+std::span<const ToolCall> Answer::add_calls(Choice& choice, const std::vector<ToolCall>& calls) {
+  const bool nine = choice.stream->started().syntax.nine_character_ids;
+  for (ToolCall call : calls) {
+    const auto same_id = [&](const ToolCall& other) { return other.id == call.id; };
+    if (call.id.empty() || (nine && call.id.size() != 9) ||
+        std::any_of(choice.calls.begin(), choice.calls.end(), same_id))
+      call.id = random_call_id(context_.world, nine);
+    choice.calls.push_back(std::move(call));
+  }
+  return std::span(choice.calls).last(calls.size());
+}
+
 void Answer::add_delta(Choice& choice, const TextEvent& event, std::string& out) {
   note_tokens(choice, event.ids.size());
   ReplyPart part;
@@ -312,13 +341,16 @@ void Answer::add_delta(Choice& choice, const TextEvent& event, std::string& out)
     logprobs = logprobs_json(endpoint_, shown_ids(choice, event), event.logprobs,
                              choice.stream->started().tokenizer->vocabulary(), choice.text_bytes);
   choice.text_bytes += event.text.size();
+  part.first_call = static_cast<int>(choice.calls.size());
+  part.calls = add_calls(choice, event.calls);
   if (!request_.stream) {
     choice.text += event.text;
     choice.reasoning += event.reasoning;
     append_logprobs(choice.logprobs, std::move(logprobs));
     return;
   }
-  if (event.text.empty() && event.reasoning.empty() && logprobs.is_null()) return;
+  if (event.text.empty() && event.reasoning.empty() && event.calls.empty() && logprobs.is_null())
+    return;
   part.text = event.text;
   part.reasoning = event.reasoning;
   part.logprobs = std::move(logprobs);
@@ -328,7 +360,7 @@ void Answer::add_delta(Choice& choice, const TextEvent& event, std::string& out)
 void Answer::settle(Choice& choice, const TextEvent& event, std::string& out) {
   add_delta(choice, event, out);
   choice.usage = event.usage;
-  choice.finish = finish_name(event.finish);
+  choice.finish = finish_name(event.finish, !choice.calls.empty());
   if (choice.finish.empty()) {
     if (!out.empty()) send(std::move(out));
     if (!ended_) fail(unavailable("the generation was cut short by the server; ask again"));
@@ -383,8 +415,8 @@ void Answer::finish() {
   } else {
     std::vector<ReplyPart> parts;
     for (const Choice& choice : choices_)
-      parts.push_back(ReplyPart{index_of(choice), true, choice.text, choice.reasoning,
-                                choice.logprobs, choice.finish});
+      parts.push_back(ReplyPart{index_of(choice), true, choice.text, choice.reasoning, choice.calls,
+                                0, choice.logprobs, choice.finish});
     JsonObject body = body_json(head_, parts, usage);
     body["timings"] = timings_json(timings(choices_.front()));
     exchange_->respond(HttpResponse{200, "application/json", to_text(body), {}});

@@ -26,30 +26,54 @@ Result<std::string> read_role(const JsonObject& message, size_t index) {
   return bad_message(index, ".role' must be system, developer, user, assistant, tool or function");
 }
 
-// Text parts become one string, as most templates expect; what is not text has no place yet.
-Result<Json> join_parts(const JsonArray& parts, size_t index) {
-  std::string text;
-  for (const Json& part : parts) {
-    const JsonObject* object = part.if_object();
-    const Json* type = object == nullptr ? nullptr : object->if_contains("type");
-    if (type == nullptr || !type->is_string())
-      return bad_message(index, ".content' parts must be objects with a type");
-    const auto& kind = type->get_string();
-    if (kind != "text" && kind != "refusal")
-      return Error{ErrorCode::unsupported,
-                   fmt::format("'messages[{}].content' has a part that is not text; this model "
-                               "takes text only",
-                               index)};
-    const Json* value = object->if_contains(kind);
-    if (value == nullptr || !value->is_string())
-      return bad_message(index, ".content' has a text part without text");
-    if (&part != &parts.front()) text += '\n';
-    text += std::string_view(value->get_string());
-  }
-  return Json(text);
+Result<std::string> part_type(const Json& part, size_t index) {
+  const JsonObject* object = part.if_object();
+  const Json* type = object == nullptr ? nullptr : object->if_contains("type");
+  if (type == nullptr || !type->is_string())
+    return bad_message(index, ".content' parts must be objects with a type");
+  return std::string(type->get_string());
 }
 
-Result<Json> read_content(const JsonObject& message, const ChatMessage& read, size_t index) {
+Result<std::string> part_text(const JsonObject& part, const std::string& type, size_t index) {
+  const Json* value = part.if_contains(type);
+  if (value == nullptr || !value->is_string())
+    return bad_message(index, ".content' has a text part without text");
+  return std::string(value->get_string());
+}
+
+Json text_part(const std::string& text) { return JsonObject{{"type", "text"}, {"text", text}}; }
+
+// Parts of text alone become one string, as most templates expect. Pictures leave a part
+// {"type": "image"} where they stood.
+Result<Json> read_parts(const JsonArray& parts, size_t index, std::vector<SentPicture>& pictures) {
+  JsonArray out;
+  std::string text;
+  const size_t before = pictures.size();
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const std::string type = TRY(part_type(parts[i], index));
+    const JsonObject& part = parts[i].get_object();
+    if (type == "text" || type == "refusal") {
+      const std::string said = TRY(part_text(part, type, index));
+      text += (i == 0 ? "" : "\n") + said;
+      out.push_back(text_part(said));
+    } else if (type == "image_url") {
+      pictures.push_back(
+          TRY(read_image_part(part, fmt::format("messages[{}].content[{}]", index, i))));
+      out.push_back(JsonObject{{"type", "image"}});
+    } else {
+      return unsupported(fmt::format(
+          "'messages[{}].content' has a part of a type that is not read here: text and image_url "
+          "are",
+          index));
+    }
+    if (pictures.size() > kMaxImages)
+      return invalid_argument(fmt::format("'messages' may hold {} pictures", kMaxImages));
+  }
+  return pictures.size() == before ? Json(text) : Json(std::move(out));
+}
+
+Result<Json> read_content(const JsonObject& message, const ChatMessage& read, size_t index,
+                          std::vector<SentPicture>& pictures) {
   const Json* value = message.if_contains("content");
   if (value == nullptr || value->is_null()) {
     if (read.extra.contains("tool_calls")) return Json(nullptr);
@@ -57,7 +81,7 @@ Result<Json> read_content(const JsonObject& message, const ChatMessage& read, si
     return bad_message(index, ".content' is missing");
   }
   if (value->is_string()) return *value;
-  if (value->is_array()) return join_parts(value->get_array(), index);
+  if (value->is_array()) return read_parts(value->get_array(), index, pictures);
   return bad_message(index, ".content' must be a string or an array of parts");
 }
 
@@ -87,7 +111,8 @@ Result<JsonArray> read_tool_calls(const JsonArray& calls, size_t index) {
   return out;
 }
 
-Result<ChatMessage> read_message(const Json& value, size_t index) {
+Result<ChatMessage> read_message(const Json& value, size_t index,
+                                 std::vector<SentPicture>& pictures) {
   const JsonObject* message = value.if_object();
   if (message == nullptr) return bad_message(index, "' must be an object");
   ChatMessage out;
@@ -95,24 +120,25 @@ Result<ChatMessage> read_message(const Json& value, size_t index) {
   for (const std::string_view key : {"name", "tool_call_id", "reasoning_content", "reasoning"}) {
     const auto text = get_string(*message, key);
     if (!text.ok()) return bad_message(index, fmt::format(".{}' must be a string", key));
-    if (*text) out.extra[key] = **text;
+    if (*text) out.extra[key == "reasoning" ? "reasoning_content" : key] = **text;
   }
   const auto calls = get_array(*message, "tool_calls");
   if (!calls.ok()) return bad_message(index, ".tool_calls' must be an array");
   if (*calls != nullptr && !(*calls)->empty())
     out.extra["tool_calls"] = TRY(read_tool_calls(**calls, index));
-  out.content = TRY(read_content(*message, out, index));
+  out.content = TRY(read_content(*message, out, index, pictures));
   return out;
 }
 
-Result<void> read_messages(const JsonObject& body, GenerationRequest& generation) {
+Result<void> read_messages(const JsonObject& body, GenerationRequest& generation,
+                           std::vector<SentPicture>& pictures) {
   const JsonArray* messages = TRY(get_array(body, "messages"));
   if (messages == nullptr) return invalid_argument("'messages' is missing");
   if (messages->empty()) return invalid_argument("'messages' must not be empty");
   if (messages->size() > kMaxMessages)
     return invalid_argument(fmt::format("'messages' may have {} entries", kMaxMessages));
   for (size_t i = 0; i < messages->size(); ++i)
-    generation.messages.push_back(TRY(read_message((*messages)[i], i)));
+    generation.messages.push_back(TRY(read_message((*messages)[i], i, pictures)));
   return {};
 }
 
@@ -170,6 +196,8 @@ Result<void> read_template_arguments(const JsonObject& body, GenerationRequest& 
   const auto thinking = TRY(get_bool(body, "enable_thinking"));
   if (thinking && !generation.template_kwargs.contains("enable_thinking"))
     generation.template_kwargs["enable_thinking"] = *thinking;
+  if (const JsonArray* documents = TRY(get_array(body, "documents")))
+    generation.template_kwargs["documents"] = *documents;
   const auto effort = TRY(get_string(body, "reasoning_effort"));
   if (effort && !generation.template_kwargs.contains("reasoning_effort"))
     generation.template_kwargs["reasoning_effort"] = *effort;
@@ -179,8 +207,9 @@ Result<void> read_template_arguments(const JsonObject& body, GenerationRequest& 
 
 }  // namespace
 
-Result<void> read_chat(const JsonObject& body, GenerationRequest& generation) {
-  TRY(read_messages(body, generation));
+Result<void> read_chat(const JsonObject& body, GenerationRequest& generation,
+                       std::vector<SentPicture>& pictures) {
+  TRY(read_messages(body, generation, pictures));
   TRY(read_tools(body, generation));
   return read_template_arguments(body, generation);
 }

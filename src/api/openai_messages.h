@@ -2,12 +2,17 @@
 // Pure; errors name the 'field' at fault.
 #pragma once
 
+#include <vector>
+
+#include "api/openai_images.h"
 #include "base/result.h"
 #include "core/generation.h"
 #include "core/json.h"
 
 namespace exo {
 
-Result<void> read_chat(const JsonObject& body, GenerationRequest& generation);
+// `pictures` receives those of all messages, in order.
+Result<void> read_chat(const JsonObject& body, GenerationRequest& generation,
+                       std::vector<SentPicture>& pictures);
 
 }  // namespace exo

@@ -77,13 +77,29 @@ Json finish_json(const ReplyPart& part) {
   return part.finish_reason.empty() ? Json(nullptr) : Json(part.finish_reason);
 }
 
+// Chunks number the calls, a whole message lists them.
+JsonArray calls_json(const ReplyPart& part, bool whole) {
+  JsonArray list;
+  for (const ToolCall& call : part.calls) {
+    JsonObject entry;
+    if (!whole) entry["index"] = part.first_call + static_cast<int>(list.size());
+    entry["id"] = call.id;
+    entry["type"] = "function";
+    entry["function"] = JsonObject{{"name", call.name}, {"arguments", call.arguments}};
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
 JsonObject chat_choice(const ReplyPart& part, bool whole) {
   JsonObject message;
   if (part.first) message["role"] = "assistant";
   // The first chunk says content "", the last one has an empty delta, others only what is new.
   if (part.first || whole || !part.text.empty() || !part.logprobs.is_null())
     message["content"] = part.text;
+  if (whole && part.text.empty() && !part.calls.empty()) message["content"] = nullptr;
   if (!part.reasoning.empty()) message["reasoning_content"] = part.reasoning;
+  if (!part.calls.empty()) message["tool_calls"] = calls_json(part, whole);
   if (whole) message["refusal"] = nullptr;
   JsonObject choice;
   choice["index"] = part.index;
@@ -133,8 +149,8 @@ std::string replace_invalid_utf8(std::string_view bytes) {
   return out;
 }
 
-std::string_view finish_name(FinishReason reason) {
-  if (reason == FinishReason::stop) return "stop";
+std::string_view finish_name(FinishReason reason, bool called) {
+  if (reason == FinishReason::stop) return called ? "tool_calls" : "stop";
   if (reason == FinishReason::length) return "length";
   return {};
 }

@@ -38,12 +38,14 @@ struct ReplyPart {
   int index = 0;
   bool first = false;  // the chunk that names the role
   std::string_view text, reasoning;
+  std::span<const ToolCall> calls;
+  int first_call = 0;  // how many calls of this choice were sent before
   Json logprobs = nullptr;
   std::string_view finish_reason;  // "" = not yet
 };
 
-// "stop" or "length": the only ones that leave the server today. Empty for what is an error.
-std::string_view finish_name(FinishReason reason);
+// "stop", "length" or "tool_calls": nothing else leaves the server. Empty for what is an error.
+std::string_view finish_name(FinishReason reason, bool called = false);
 
 // Offset: bytes of this choice's text before the first of `ids`; for the legacy format.
 Json logprobs_json(OpenAiEndpoint endpoint, std::span<const TokenId> ids,

@@ -280,8 +280,9 @@ Result<OpenAiRequest> parse_openai_request(OpenAiEndpoint endpoint, std::string_
   TRY(read_sampling(body, request));
   TRY(read_stop(body, generation.stop));
   TRY(read_choices(body, request));
+  request.parallel_tool_calls = TRY(get_bool(body, "parallel_tool_calls")).value_or(true);
   if (endpoint == OpenAiEndpoint::chat)
-    TRY(read_chat(body, generation));
+    TRY(read_chat(body, generation, request.pictures));
   else
     TRY(read_completions(body, request));
   return request;

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "api/openai_images.h"
 #include "base/result.h"
 #include "core/generation.h"
 
@@ -19,12 +20,14 @@ enum class OpenAiEndpoint { chat, completions };
 
 struct OpenAiRequest {
   OpenAiEndpoint endpoint = OpenAiEndpoint::chat;
-  GenerationRequest generation;  // completions: without the prompt
+  GenerationRequest generation;       // completions: without the prompt; without images
+  std::vector<SentPicture> pictures;  // chat: what its images are made of, in order
   std::vector<std::variant<std::string, std::vector<TokenId>>> prompts;  // completions
   int n = 1;                                                             // choices per prompt
   bool stream = false;
   bool include_usage = false;
   bool echo = false;
+  bool parallel_tool_calls = true;
 };
 
 struct OpenAiParseOptions {

@@ -194,6 +194,47 @@ TEST(OpenAiRequest, RefusesBodiesThatAreNotARequest) {
     }
 }
 
+TEST(OpenAiRequest, PicturesLeaveTheirPlace) {
+  const auto request = messages(R"([
+      {"role":"user","content":[{"type":"text","text":"a"},
+        {"type":"image_url","image_url":{"url":"data:image/png;base64,Zm9v","detail":"low"}},
+        {"type":"text","text":"b"}]},
+      {"role":"assistant","content":[{"type":"text","text":"c"},{"type":"text","text":"d"}]},
+      {"role":"user","content":[{"type":"image_url","image_url":"DATA:;BASE64,YmFy"}]}])")
+                           .value();
+  ASSERT_EQ(request.pictures.size(), 2u);
+  EXPECT_EQ(request.pictures[0].bytes, "foo");
+  EXPECT_EQ(request.pictures[0].field, "messages[0].content[1]");
+  EXPECT_EQ(request.pictures[1].bytes, "bar");
+  const auto& said = request.generation.messages;
+  EXPECT_EQ(to_text(said[0].content),
+            R"([{"type":"text","text":"a"},{"type":"image"},{"type":"text","text":"b"}])");
+  EXPECT_EQ(said[1].content, "c\nd");
+  EXPECT_EQ(to_text(said[2].content), R"([{"type":"image"}])");
+}
+
+TEST(OpenAiRequest, PicturesComeAsDataOnly) {
+  const auto message = [](const std::string& url) {
+    const auto request =
+        messages(R"([{"role":"user","content":[{"type":"image_url","image_url":{"url":")" + url +
+                 R"("}}]}])");
+    return request.ok() ? "accepted" : request.error().message;
+  };
+  EXPECT_EQ(message("data:image/png;base64,Zm9v"), "accepted");
+  for (const char* url : {"http://127.0.0.1/x.png", "https://example.com/x.png", "file:///x.png",
+                          "//host/x.png", "ftp://x", "x", ""})
+    EXPECT_NE(message(url).find("does not fetch"), std::string::npos) << url;
+  EXPECT_NE(message("data:image/png;base64,!!").find("not base64"), std::string::npos);
+  EXPECT_NE(message("data:image/png;base64,Zm 9v").find("not base64"), std::string::npos);
+  EXPECT_NE(message("data:image/svg+xml,<svg/>").find("in base64"), std::string::npos);
+  EXPECT_NE(message("data:image/png;base64").find("without data"), std::string::npos);
+  std::string many;
+  for (int i = 0; i < 17; ++i)
+    many += R"({"type":"image_url","image_url":{"url":"data:;base64,Zm9v"}},)";
+  many.pop_back();
+  EXPECT_FALSE(messages(R"([{"role":"user","content":[)" + many + "]}]").ok());
+}
+
 TEST(OpenAiRequest, RefusesBadMessages) {
   for (const std::string list :
        {"null", "\"hi\"", "[]", "[123]", "[{}]", "[null]", R"([{"role":1,"content":"x"}])",

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include "api/openai_messages.h"
 #include "base/world.h"
 #include "orchestration/text_stream.h"
 
@@ -77,6 +78,11 @@ class ChunkReader {
       answer_.finish_reason = **reason;
     const Result<const JsonObject*> delta = get_object(choice, "delta");
     if (!delta.ok() || *delta == nullptr) return;
+    const auto thought = get_string(**delta, "reasoning_content");
+    if (thought.ok() && thought->has_value() && !(*thought)->empty()) {
+      watch_.piece();
+      handlers_.on_thought(**thought);
+    }
     const auto text = get_string(**delta, "content");
     if (!text.ok() || !text->has_value() || (*text)->empty()) return;
     watch_.piece();
@@ -125,12 +131,16 @@ class LocalAnswerer final : public Answerer {
     Answer answer;
     Stopwatch watch;
     TRY(bring(question.flags.model, handlers));
-    TextStream stream(TRY(node_->generate(request_of(question))), {});
+    TextStream stream(TRY(node_->generate(TRY(request_of(question)))), {});
     while (handlers.stop == nullptr || !handlers.stop->load()) {
       std::optional<TextEvent> event = stream.next(100);
       if (!event) continue;
       if (event->kind == TextEvent::Kind::notice) handlers.on_notice(event->text);
       if (event->kind == TextEvent::Kind::failed) return event->error;
+      if (!event->reasoning.empty()) {
+        watch.piece();
+        handlers.on_thought(event->reasoning);
+      }
       if (!event->text.empty() && event->kind != TextEvent::Kind::notice) {
         watch.piece();
         answer.text += event->text;
@@ -165,14 +175,13 @@ class LocalAnswerer final : public Answerer {
     return {};
   }
 
-  GenerationRequest request_of(const Question& question) const {
+  Result<GenerationRequest> request_of(const Question& question) const {
     GenerationRequest request;
     request.model = question.flags.model;
-    for (const Json& message : question.messages) {
-      const JsonObject& object = message.get_object();
-      request.messages.push_back(
-          {std::string(object.at("role").get_string()), object.at("content"), {}});
-    }
+    std::vector<SentPicture> pictures;
+    TRY(read_chat(JsonObject{{"messages", question.messages}}, request, pictures));
+    if (!pictures.empty())
+      request.images = TRY(decode_pictures(pictures, TRY(node_->find_model(request.model))));
     request.sampling = node_->sampling_defaults(question.flags.model);
     if (question.flags.temperature >= 0) request.sampling.temperature = question.flags.temperature;
     request.sampling.max_tokens = question.flags.max_tokens;

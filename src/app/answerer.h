@@ -16,7 +16,7 @@
 namespace exo {
 
 struct Question {
-  JsonArray messages;  // {"role", "content"}
+  JsonArray messages;  // as the API takes them
   RunFlags flags;
 };
 
@@ -31,6 +31,7 @@ struct Answer {
 
 struct AnswerHandlers {
   std::function<void(std::string_view)> on_text;
+  std::function<void(std::string_view)> on_thought;
   std::function<void(std::string_view)> on_notice;  // "loading demo on 2 nodes"
   const std::atomic<bool>* stop = nullptr;
 };

@@ -166,7 +166,8 @@ void add_serve_and_run(CLI::App& app, CommandLine& out) {
                "  exo run demo\n  exo run demo --prompt \"What is exo?\"\n"
                "  exo run llama-3.2-3b            downloaded first where it is not here\n"
                "  exo run ~/models/Llama-3.2-1B-Instruct --stats\n"
-               "  cat notes.txt | exo run demo --prompt \"Summarise:\"");
+               "  cat notes.txt | exo run demo --prompt \"Summarise:\"\n"
+               "  exo run ~/models/llava-1.5-7b-hf --image cat.jpg --prompt \"What is it?\"");
   run->add_option("model", out.run.model,
                   "demo, a model's name (exo models --all), hf.co/ORG/NAME[:QUANTISATION], a "
                   "checkpoint folder or a .gguf file")
@@ -174,6 +175,10 @@ void add_serve_and_run(CLI::App& app, CommandLine& out) {
   CLI::Option* prompt =
       run->add_option("-p,--prompt", out.run.prompt,
                       "Answer this and exit (standard input is appended when piped)");
+  run->add_option("--image", out.run.images,
+                  "A picture (PNG, JPEG, WebP, GIF) for a model that sees; may be repeated")
+      ->allow_extra_args(false)
+      ->check(CLI::ExistingFile);
   run->add_flag("--stats", out.run.stats,
                 "Print time to first token and tokens per second to stderr");
   run->add_option("--temperature", out.run.temperature, "0 = always the likeliest token")
@@ -252,6 +257,28 @@ void add_admission_verbs(CLI::App& app, CommandLine& out) {
   revoke->add_option("node", out.cluster.node, "Node id or name")->required();
 }
 
+void add_convert(CLI::App& app, CommandLine& out) {
+  CLI::App* convert = add_verb(
+      app, out, "convert", "Write a model in another format: a .gguf file, or safetensors",
+      "  exo convert ~/models/Llama-3.2-1B-Instruct llama.gguf\n"
+      "  exo convert ~/models/Llama-3.2-1B-Instruct llama-q4.gguf --quantize q4_k\n"
+      "  exo convert model-bf16.gguf model-q8.gguf --quantize q8_0\n"
+      "  exo convert ~/models/Qwen3-4B-AWQ ~/models/Qwen3-4B-f16 --quantize f16\n"
+      "The first is what `exo run` takes. A target that does not end in .gguf is a folder.");
+  convert->add_option("source", out.convert.source, "As for `exo run`")->required();
+  convert->add_option("target", out.convert.target, "NAME.gguf, or a folder for safetensors")
+      ->required();
+  convert
+      ->add_option("--quantize", out.convert.quantize,
+                   "What matrices become (default: as they are stored)")
+      ->check(CLI::IsMember(
+          {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k"}));
+  convert->add_flag("--force", out.convert.force, "Replace a target that is there");
+  convert->add_option("--threads", out.node.threads, "Threads (default: all cores)")
+      ->check(CLI::Range(0, 1024));
+  add_json(convert, out);
+}
+
 void add_probe_verbs(CLI::App& app, CommandLine& out) {
   CLI::App* bench =
       add_verb(app, out, "bench", "Measure prefill and decode on this device",
@@ -274,21 +301,32 @@ void add_probe_verbs(CLI::App& app, CommandLine& out) {
   add_json(bench, out);
   add_model_flags(*bench, out.node);
 
-  CLI::App* debug =
-      add_verb(app, out, "debug", "Probes for maintainers: tokenize, template, logits, generate",
-               "  exo debug tokenize --model DIR < texts.jsonl\n"
-               "  exo debug template --model DIR --now 2025-03-09T14:05:07 < conversations.jsonl\n"
-               "  exo debug logits --model DIR --tokens 1,2,3 --out logits.npy --exact\n"
-               "  exo debug generate --model DIR --tokens 1,2,3 -n 32 --shards 0:5,5:12");
-  debug->add_option("what", out.debug.what, "tokenize, template, logits or generate")
+  CLI::App* debug = add_verb(
+      app, out, "debug", "Probes for maintainers: tokenize, template, logits, generate, embed",
+      "  exo debug tokenize --model DIR < texts.jsonl\n"
+      "  exo debug template --model DIR --now 2025-03-09T14:05:07 < conversations.jsonl\n"
+      "  exo debug logits --model DIR --tokens 1,2,3 --out logits.npy --exact\n"
+      "  exo debug generate --model DIR --tokens 1,2,3 -n 32 --shards 0:5,5:12\n"
+      "  exo debug embed --model DIR --text 'A sentence' --out embedding.npy --exact");
+  debug->add_option("what", out.debug.what, "tokenize, template, logits, generate or embed")
       ->required()
-      ->check(CLI::IsMember({"tokenize", "template", "logits", "generate"}));
+      ->check(CLI::IsMember({"tokenize", "template", "logits", "generate", "embed"}));
   debug->add_option("--model", out.debug.model, "Checkpoint folder or .gguf file")->required();
   debug->add_option("--tokens", out.debug.tokens, "Token ids, comma separated");
   debug->add_option("--shards", out.debug.shards,
                     "Run through several shards in this process, e.g. 0:5,5:12");
   debug->add_option("--out", out.debug.out,
-                    "logits: the .npy file to write, float32 [tokens, vocab]");
+                    "logits, embed: the .npy file to write, float32 [tokens, vocab] or [hidden]");
+  debug->add_option("--image", out.debug.images,
+                    "logits, generate: a picture (PNG, JPEG, WebP, GIF), once for each that the "
+                    "image tokens in --tokens stand for");
+  debug->add_option("--text", out.debug.text, "embed: a text in place of --tokens");
+  debug->add_option("--token-types", out.debug.token_types, "embed: one for each of --tokens");
+  debug
+      ->add_option("--pooling", out.debug.pooling,
+                   "embed: mean, cls, pooler, or none for a row of each token; "
+                   "default: as the model says")
+      ->check(CLI::IsMember({"mean", "cls", "pooler", "none"}));
   debug->add_option("--now", out.debug.now,
                     "template: the time strftime_now sees, ISO 8601, local");
   debug->add_option("-n", out.debug.count, "generate: how many tokens")
@@ -313,6 +351,7 @@ std::variant<CommandLine, int> parse_command_line(int argc, char** argv) {
   add_serve_and_run(app, out);
   add_cluster_verbs(app, out);
   add_admission_verbs(app, out);
+  add_convert(app, out);
   add_probe_verbs(app, out);
   try {
     app.parse(argc, argv);

@@ -46,6 +46,7 @@ struct RunFlags {
   std::string model;
   std::string prompt;
   bool has_prompt = false;
+  std::vector<std::string> images;  // files
   bool stats = false;
   double temperature = -1;  // < 0: the model's own
   int max_tokens = 0;
@@ -75,11 +76,22 @@ struct BenchFlags {
   bool null_backend = false;
 };
 
+struct ConvertFlags {
+  std::string source;
+  std::string target;    // NAME.gguf, or a folder for safetensors
+  std::string quantize;  // "": as stored
+  bool force = false;
+};
+
 struct DebugFlags {
-  std::string what;  // tokenize, template, logits, generate
+  std::string what;  // tokenize, template, logits, generate, embed
   std::string model;
   std::string tokens;  // "1,2,3"
-  std::string shards;  // "0:5,5:12"
+  std::string token_types;
+  std::string text;
+  std::string pooling;
+  std::vector<std::string> images;  // files
+  std::string shards;               // "0:5,5:12"
   std::string out;
   std::string now;
   int count = 32;
@@ -88,7 +100,7 @@ struct DebugFlags {
 
 struct CommandLine {
   std::string verb;  // serve, run, status, nodes, topology, cluster, models, load, unload,
-                     // download, rm, invite, join, revoke, bench, debug
+                     // download, rm, invite, join, revoke, bench, convert, debug
   bool json = false;
   bool log_json = false;
   NodeFlags node;
@@ -96,6 +108,7 @@ struct CommandLine {
   ClusterFlags cluster;
   JoinFlags join;
   BenchFlags bench;
+  ConvertFlags convert;
   DebugFlags debug;
 };
 

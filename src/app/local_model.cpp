@@ -4,8 +4,11 @@
 #include <filesystem>
 
 #include "app/paths.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "download/ollama_store.h"
+#include "media/clip_square.h"
+#include "media/decode_image.h"
 #include "model/model_files.h"
 #include "tensor/tensor_files.h"
 
@@ -14,15 +17,26 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A folder is taken as it is, whatever it holds; anything else must be a model the store knows.
-Result<fs::path> path_of(const std::string& model) {
+// Where the tokenizer and the template are: a .gguf file also where the model is a folder of them.
+Result<fs::path> text_path(const std::string& model) {
+  const fs::path path = TRY(local_model_path(model));
   std::error_code ignored;
-  if (fs::exists(model, ignored)) return fs::absolute(model, ignored).lexically_normal();
-  ModelStore store(model_store_options());
-  return TRY(store.find(model)).path;
+  const bool files = fs::is_directory(path, ignored) &&
+                     !fs::exists(path / "config.json", ignored) &&
+                     !fs::exists(path / "tokenizer.json", ignored) &&
+                     !fs::exists(path / "tokenizer_config.json", ignored);
+  if (!files) return path;
+  return find_gguf(path);
 }
 
 bool is_gguf(const fs::path& path) { return path.extension() == ".gguf"; }
+
+BackendOptions backend_options(const NodeFlags& flags) {
+  BackendOptions options;
+  options.threads = flags.threads;
+  options.exact = flags.exact;
+  return options;
+}
 
 Result<std::optional<ChatTemplateSource>> find_source(const fs::path& path, bool with_tools) {
   if (is_gguf(path)) return chat_template_of_gguf(TRY(open_gguf(path))->metadata());
@@ -56,6 +70,13 @@ std::shared_ptr<Downloads> make_downloads(const ModelStoreOptions& store, bool o
   return std::make_shared<Downloads>(std::move(options), store.catalog);
 }
 
+Result<fs::path> local_model_path(const std::string& model) {
+  std::error_code ignored;
+  if (fs::exists(model, ignored)) return fs::absolute(model, ignored).lexically_normal();
+  ModelStore store(model_store_options());
+  return TRY(store.find(model)).path;
+}
+
 Result<WeightFormat> parse_weight_format(const std::string& quantize) {
   if (quantize.empty()) return WeightFormat::as_stored;
   if (quantize == "q8_0") return WeightFormat::q8_0;
@@ -64,13 +85,13 @@ Result<WeightFormat> parse_weight_format(const std::string& quantize) {
 }
 
 Result<std::shared_ptr<const Tokenizer>> load_model_tokenizer(const std::string& model) {
-  const fs::path path = TRY(path_of(model));
+  const fs::path path = TRY(text_path(model));
   if (is_gguf(path)) return tokenizer_from_gguf(TRY(open_gguf(path))->metadata());
   return load_tokenizer(path);
 }
 
 Result<ModelTemplates> ModelTemplates::load(const std::string& model) {
-  const fs::path path = TRY(path_of(model));
+  const fs::path path = TRY(text_path(model));
   ModelTemplates templates;
   for (One* one : {&templates.plain_, &templates.with_tools_}) {
     const bool with_tools = one == &templates.with_tools_;
@@ -90,17 +111,39 @@ Result<std::string> ModelTemplates::render(ChatTemplateInput input) const {
   return one.chat_template->render(input);
 }
 
+Result<std::vector<std::shared_ptr<const Image>>> load_images(const std::vector<std::string>& files,
+                                                              int size) {
+  std::vector<std::shared_ptr<const Image>> images;
+  if (size < 1 && !files.empty()) return invalid_argument("this model does not see pictures");
+  for (const std::string& file : files) {
+    const std::string bytes = TRY(read_file(file, ImageLimits().bytes));
+    auto image = decode_image(std::as_bytes(std::span(bytes)));
+    if (!image.ok()) return image.error().in(file);
+    images.push_back(std::make_shared<Image>(clip_square(*image, size)));
+  }
+  return images;
+}
+
+Result<Embedder> load_embedder(const std::string& model, const NodeFlags& flags, Pooling& pooling) {
+  EmbedderOptions options;
+  options.backend = flags.inference_engine;
+  options.backend_options = backend_options(flags);
+  options.weight_format = TRY(parse_weight_format(flags.quantize));
+  const ModelFiles files = TRY(open_model(TRY(path_of(model))));
+  pooling = files.pooling;
+  return Embedder::load(files, options);
+}
+
 Result<LocalRing> load_local_ring(const std::string& model, const NodeFlags& flags,
                                   const std::string& shards, int kv_capacity_tokens) {
   LocalRingOptions options;
   if (!shards.empty()) options.shards = TRY(parse_shards(shards));
   options.backend = flags.inference_engine;
-  options.backend_options.threads = flags.threads;
-  options.backend_options.exact = flags.exact;
+  options.backend_options = backend_options(flags);
   options.weight_format = TRY(parse_weight_format(flags.quantize));
   options.wire_dtype = flags.wire_dtype == "bf16" ? WireDtype::bf16 : WireDtype::f32;
   options.kv_capacity_tokens = kv_capacity_tokens;
-  return LocalRing::load(TRY(open_model(TRY(path_of(model)))), options);
+  return LocalRing::load(TRY(open_model(TRY(local_model_path(model)))), options);
 }
 
 }  // namespace exo

@@ -2,13 +2,16 @@
 // is an id ("demo"), a checkpoint folder or a .gguf file.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "app/command_line.h"
 #include "base/result.h"
 #include "download/downloads.h"
 #include "download/model_store.h"
+#include "inference/embedder.h"
 #include "inference/generate_local.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -17,6 +20,8 @@ namespace exo {
 
 ModelStoreOptions model_store_options();  // folders and cards of this device
 std::shared_ptr<Downloads> make_downloads(const ModelStoreOptions& store, bool offline);
+// Where `model` lies: an existing path is taken as it is, else the store must know the name.
+Result<std::filesystem::path> local_model_path(const std::string& model);
 Result<WeightFormat> parse_weight_format(const std::string& quantize);  // "", "q8_0", "q4_0"
 
 // A folder with only a tokenizer.json will do.
@@ -36,6 +41,13 @@ class ModelTemplates {
   };
   One plain_, with_tools_;
 };
+
+// Files of pictures as squares of `size` pixels; 0: the model does not see any.
+Result<std::vector<std::shared_ptr<const Image>>> load_images(const std::vector<std::string>& files,
+                                                              int size);
+
+// An embedding model; `pooling` is what it says itself.
+Result<Embedder> load_embedder(const std::string& model, const NodeFlags& flags, Pooling& pooling);
 
 Result<LocalRing> load_local_ring(const std::string& model, const NodeFlags& flags,
                                   const std::string& shards, int kv_capacity_tokens = 0);

@@ -11,7 +11,7 @@
 namespace {
 
 using Verb = int (*)(const exo::CommandLine&);
-constexpr std::array<std::pair<std::string_view, Verb>, 16> kVerbs = {{
+constexpr std::array<std::pair<std::string_view, Verb>, 17> kVerbs = {{
     {"serve", exo::run_serve},
     {"run", exo::run_run},
     {"status", exo::run_status},
@@ -27,6 +27,7 @@ constexpr std::array<std::pair<std::string_view, Verb>, 16> kVerbs = {{
     {"join", exo::run_join},
     {"revoke", exo::run_revoke},
     {"bench", exo::run_bench},
+    {"convert", exo::run_convert},
     {"debug", exo::run_debug},
 }};
 

@@ -10,11 +10,18 @@
 namespace exo {
 
 Result<void> write_npy(const std::filesystem::path& path, std::span<const float> values,
-                       size_t rows, size_t columns) {
+                       const std::vector<size_t>& shape) {
   static_assert(std::endian::native == std::endian::little);
-  CHECK(values.size() == rows * columns, "shape and values of an array differ");
+  size_t count = 1;
+  std::string sizes;
+  for (const size_t extent : shape) {
+    count *= extent;
+    sizes += fmt::format("{}{}", sizes.empty() ? "" : ", ", extent);
+  }
+  if (shape.size() == 1) sizes += ',';  // as Python writes a tuple of one
+  CHECK(values.size() == count, "shape and values of an array differ");
   std::string header =
-      fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, columns);
+      fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", sizes);
   constexpr size_t kPreamble = 10;  // magic, version, header length
   header.append(63 - (kPreamble + header.size()) % 64, ' ');
   header += '\n';

@@ -3,12 +3,13 @@
 
 #include <filesystem>
 #include <span>
+#include <vector>
 
 #include "base/result.h"
 
 namespace exo {
 
 Result<void> write_npy(const std::filesystem::path& path, std::span<const float> values,
-                       size_t rows, size_t columns);
+                       const std::vector<size_t>& shape);
 
 }  // namespace exo

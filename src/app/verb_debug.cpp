@@ -115,33 +115,68 @@ int debug_template(const DebugFlags& flags) {
       [&](const JsonObject& line) { return render_line(*templates, *now_ms, line); });
 }
 
-Result<std::vector<TokenId>> parse_ids(std::string_view text) {
-  std::vector<TokenId> ids;
+Result<std::vector<int32_t>> parse_numbers(std::string_view text, const char* flag) {
+  std::vector<int32_t> numbers;
   while (!text.empty()) {
     const size_t comma = std::min(text.find(','), text.size());
-    TokenId id = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + comma, id);
-    if (error != std::errc() || end != text.data() + comma || id < 0)
-      return invalid_argument("--tokens needs ids like 1,2,3");
-    ids.push_back(id);
+    int32_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + comma, number);
+    if (error != std::errc() || end != text.data() + comma || number < 0)
+      return invalid_argument(fmt::format("{} needs numbers like 1,2,3", flag));
+    numbers.push_back(number);
     text.remove_prefix(std::min(comma + 1, text.size()));
   }
+  return numbers;
+}
+
+Result<std::vector<TokenId>> parse_ids(const DebugFlags& flags) {
+  std::vector<TokenId> ids = TRY(parse_numbers(flags.tokens, "--tokens"));
   if (ids.empty()) return invalid_argument("--tokens is missing");
   return ids;
 }
 
+Result<EmbedInput> embed_input(const DebugFlags& flags) {
+  EmbedInput input;
+  input.token_types = TRY(parse_numbers(flags.token_types, "--token-types"));
+  if (flags.text.empty()) {
+    input.ids = TRY(parse_ids(flags));
+  } else {
+    if (!flags.tokens.empty()) return invalid_argument("give --text or --tokens, not both");
+    input.ids = TRY(load_model_tokenizer(flags.model))->encode_with_special(flags.text);
+  }
+  return input;
+}
+
+Result<void> write_embedding(const CommandLine& line) {
+  const DebugFlags& flags = line.debug;
+  if (flags.out.empty()) return invalid_argument("--out FILE.npy is missing");
+  Pooling pooling = Pooling::mean;
+  Embedder embedder = TRY(load_embedder(flags.model, line.node, pooling));
+  if (flags.pooling == "mean") pooling = Pooling::mean;
+  if (flags.pooling == "cls") pooling = Pooling::cls;
+  if (flags.pooling == "pooler") pooling = Pooling::pooler;
+  if (flags.pooling == "none") pooling = Pooling::none;
+  const EmbedInput input = TRY(embed_input(flags));
+  const std::vector<float> values = TRY(embedder.embed({&input, 1}, pooling)).front();
+  const auto width = static_cast<size_t>(embedder.width());
+  if (pooling == Pooling::none) return write_npy(flags.out, values, {input.ids.size(), width});
+  return write_npy(flags.out, values, {width});
+}
+
 Result<void> write_logits(const CommandLine& line) {
   if (line.debug.out.empty()) return invalid_argument("--out FILE.npy is missing");
-  const std::vector<TokenId> ids = TRY(parse_ids(line.debug.tokens));
+  const std::vector<TokenId> ids = TRY(parse_ids(line.debug));
   LocalRing ring = TRY(load_local_ring(line.debug.model, line.node, line.debug.shards));
-  const std::vector<float> logits = TRY(ring.logits(ids));
-  return write_npy(line.debug.out, logits, ids.size(), static_cast<size_t>(ring.vocab_size()));
+  const auto images = TRY(load_images(line.debug.images, ring.image_size()));
+  const std::vector<float> logits = TRY(ring.logits(ids, images));
+  return write_npy(line.debug.out, logits, {ids.size(), static_cast<size_t>(ring.vocab_size())});
 }
 
 Result<void> print_greedy(const CommandLine& line) {
-  const std::vector<TokenId> ids = TRY(parse_ids(line.debug.tokens));
+  const std::vector<TokenId> ids = TRY(parse_ids(line.debug));
   LocalRing ring = TRY(load_local_ring(line.debug.model, line.node, line.debug.shards));
-  const std::vector<TokenId> made = TRY(ring.greedy(ids, line.debug.count));
+  const auto images = TRY(load_images(line.debug.images, ring.image_size()));
+  const std::vector<TokenId> made = TRY(ring.greedy(ids, line.debug.count, images));
   for (size_t i = 0; i < made.size(); ++i) std::printf("%s%d", i == 0 ? "" : ",", made[i]);
   std::printf("\n");
   return {};
@@ -152,7 +187,9 @@ Result<void> print_greedy(const CommandLine& line) {
 int run_debug(const CommandLine& line) {
   if (line.debug.what == "tokenize") return debug_tokenize(line.debug);
   if (line.debug.what == "template") return debug_template(line.debug);
-  const Result<void> done = line.debug.what == "logits" ? write_logits(line) : print_greedy(line);
+  const Result<void> done = line.debug.what == "logits"  ? write_logits(line)
+                            : line.debug.what == "embed" ? write_embedding(line)
+                                                         : print_greedy(line);
   return done.ok() ? 0 : fail(done.error());
 }
 

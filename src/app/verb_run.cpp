@@ -7,6 +7,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <iterator>
@@ -19,6 +20,9 @@
 #include "app/node_setup.h"
 #include "app/paths.h"
 #include "app/verbs.h"
+#include "base/base64.h"
+#include "base/file.h"
+#include "media/decode_image.h"
 
 namespace exo {
 namespace {
@@ -48,9 +52,20 @@ void print_stats(const Answer& answer) {
 Result<Answer> ask(Answerer& answerer, const Question& question, bool quiet) {
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
   AnswerHandlers handlers;
-  handlers.on_text = [quiet, terminal, begun = false](std::string_view text) mutable {
+  bool begun = false, thinking = false;
+  const auto begin = [&begun, terminal] {  // where the progress of a download stood
     if (!std::exchange(begun, true) && terminal) std::fputs("\r\x1b[K", stderr);
+  };
+  handlers.on_thought = [&thinking, begin, quiet](std::string_view text) {
+    begin();
     if (quiet) return;
+    thinking = true;
+    std::fprintf(stderr, "%s", dim(text).c_str());
+  };
+  handlers.on_text = [&thinking, begin, quiet](std::string_view text) {
+    begin();
+    if (quiet) return;
+    if (std::exchange(thinking, false)) std::fprintf(stderr, "\n\n");
     std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
   };
@@ -71,8 +86,17 @@ JsonObject message(std::string_view role, std::string_view content) {
   return {{"role", std::string(role)}, {"content", std::string(content)}};
 }
 
-int answer_once(Answerer& answerer, const CommandLine& line, std::string prompt) {
-  Question question{{message("user", prompt)}, line.run};
+// A message of the user with the pictures that came before it.
+JsonObject question_of(std::string_view text, const JsonArray& pictures) {
+  if (pictures.empty()) return message("user", text);
+  JsonArray parts = pictures;
+  parts.push_back(JsonObject{{"type", "text"}, {"text", std::string(text)}});
+  return {{"role", "user"}, {"content", std::move(parts)}};
+}
+
+int answer_once(Answerer& answerer, const CommandLine& line, const std::string& prompt,
+                const JsonArray& pictures) {
+  Question question{{question_of(prompt, pictures)}, line.run};
   if (!line.node.system_prompt.empty())
     question.messages.insert(question.messages.begin(), message("system", line.node.system_prompt));
   const Result<Answer> answer = ask(answerer, question, line.json);
@@ -89,6 +113,14 @@ int answer_once(Answerer& answerer, const CommandLine& line, std::string prompt)
   }
   if (line.run.stats) print_stats(*answer);
   return answer->finish_reason == "cancelled" ? 130 : 0;
+}
+
+// A picture as a part of a message: its file in a data: URL. What is in it, the node finds out.
+Result<Json> picture_part(const std::string& file) {
+  const std::string bytes = TRY(read_file(file, ImageLimits{}.bytes));
+  return Json(JsonObject{
+      {"type", "image_url"},
+      {"image_url", {{"url", "data:application/octet-stream;base64," + to_base64(bytes)}}}});
 }
 
 // Line editing with history, by libedit.
@@ -126,8 +158,8 @@ class LineEditor {
 };
 
 constexpr const char* kChatHelp =
-    "/clear forgets the conversation, /stats shows speed after each answer, /bye leaves (Ctrl-D "
-    "too).\n"
+    "/clear forgets the conversation, /stats shows speed after each answer, /image FILE adds a "
+    "picture to\nthe next message, /bye leaves (Ctrl-D too).\n"
     "Ctrl-C stops an answer. \"\"\" begins and ends a message of several lines.";
 
 std::optional<std::string> read_message(LineEditor& editor) {
@@ -142,7 +174,29 @@ std::optional<std::string> read_message(LineEditor& editor) {
   return text.substr(0, text.size() - 3);
 }
 
-int chat(Answerer& answerer, const CommandLine& line) {
+// "/image FILE" as people and terminals write it: in quotes, or beginning with the home folder.
+std::string path_of(std::string_view text) {
+  while (text.starts_with(' ')) text.remove_prefix(1);
+  while (text.ends_with(' ')) text.remove_suffix(1);
+  if (text.size() >= 2 && (text.front() == '"' || text.front() == '\'') &&
+      text.back() == text.front())
+    text = text.substr(1, text.size() - 2);
+  const char* home = std::getenv("HOME");
+  if (text.starts_with("~/") && home != nullptr) return home + std::string(text.substr(1));
+  return std::string(text);
+}
+
+void add_picture(JsonArray& pictures, std::string_view file) {
+  Result<Json> picture = picture_part(path_of(file));
+  if (!picture.ok()) {
+    std::fprintf(stderr, "exo: %s\n", picture.error().message.c_str());
+    return;
+  }
+  pictures.push_back(*std::move(picture));
+  std::printf("%s\n", dim("The picture goes with your next message.").c_str());
+}
+
+int chat(Answerer& answerer, const CommandLine& line, JsonArray pictures) {
   std::printf("%s\n", dim("Chat with " + line.run.model + ". /? lists the commands.").c_str());
   LineEditor editor;
   bool stats = line.run.stats;
@@ -169,7 +223,11 @@ int chat(Answerer& answerer, const CommandLine& line) {
       stats = !stats;
       continue;
     }
-    messages.push_back(message("user", *text));
+    if (text->starts_with("/image ")) {
+      add_picture(pictures, std::string_view(*text).substr(7));
+      continue;
+    }
+    messages.push_back(question_of(*text, pictures));
     const Result<Answer> answer = ask(answerer, {messages, line.run}, false);
     std::printf("\n");
     if (!answer.ok()) {
@@ -177,6 +235,7 @@ int chat(Answerer& answerer, const CommandLine& line) {
       messages.pop_back();
       continue;
     }
+    pictures.clear();
     messages.push_back(message("assistant", answer->text));
     if (stats) print_stats(*answer);
   }
@@ -209,6 +268,12 @@ int run_run(const CommandLine& given) {
   if (std::filesystem::exists(line.run.model, ignored))
     line.run.model = std::filesystem::absolute(line.run.model, ignored).lexically_normal().string();
   std::signal(SIGINT, on_interrupt);
+  JsonArray pictures;
+  for (const std::string& file : line.run.images) {
+    Result<Json> picture = picture_part(file);
+    if (!picture.ok()) return fail(picture.error());
+    pictures.push_back(*std::move(picture));
+  }
 
   std::unique_ptr<Answerer> answerer;
   std::shared_ptr<Node> local;
@@ -222,7 +287,7 @@ int run_run(const CommandLine& given) {
     answerer = make_local_answerer(local);
   }
   const bool interactive = !line.run.has_prompt && ::isatty(STDIN_FILENO) == 1;
-  if (interactive) return chat(*answerer, line);
+  if (interactive) return chat(*answerer, line, std::move(pictures));
   std::string prompt = line.run.prompt;
   const std::string input = piped_input(!line.run.has_prompt);
   if (!input.empty()) prompt += (prompt.empty() ? "" : "\n\n") + input;
@@ -230,7 +295,7 @@ int run_run(const CommandLine& given) {
     std::fprintf(stderr, "exo: nothing to answer: give --prompt TEXT or pipe a text in\n");
     return 2;
   }
-  return answer_once(*answerer, line, std::move(prompt));
+  return answer_once(*answerer, line, prompt, pictures);
 }
 
 }  // namespace exo

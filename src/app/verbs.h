@@ -19,6 +19,7 @@ int run_unload(const CommandLine& line);
 int run_invite(const CommandLine& line);
 int run_join(const CommandLine& line);
 int run_revoke(const CommandLine& line);
+int run_convert(const CommandLine& line);
 int run_bench(const CommandLine& line);
 int run_debug(const CommandLine& line);
 

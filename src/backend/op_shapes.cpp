@@ -47,6 +47,12 @@ Shape rms_norm(const Tensor& x, const Tensor& weight) {
   return x.shape;
 }
 
+Shape layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  CHECK(weight.width() > 0 && x.width() % weight.width() == 0, "layer_norm: widths differ");
+  CHECK(bias.width() == weight.width(), "layer_norm: bias width");
+  return x.shape;
+}
+
 Shape same(const Tensor& x, const Tensor& y) {
   CHECK(x.shape == y.shape, "shapes differ");
   return x.shape;
@@ -81,6 +87,22 @@ Shape attention(const Tensor& q, const KvLayer& layer, std::span<const Attention
   CHECK(q.width() == static_cast<int64_t>(params.heads) * params.k_dim, "attention: q width");
   CHECK(params.sinks == nullptr || params.sinks->width() == params.heads, "attention: sinks");
   for (const AttentionSpan& span : spans) check_span(span, layer, q.rows());
+  return {q.rows(), static_cast<int64_t>(params.heads) * params.v_dim};
+}
+
+Shape attend_all(const Tensor& q, const Tensor& k, const Tensor& v, std::span<const RowSpan> spans,
+                 const AttentionParams& params) {
+  CHECK(params.kv_heads > 0 && params.heads % params.kv_heads == 0, "attend_all: head counts");
+  CHECK(params.window == 0 && params.soft_cap == 0 && params.sinks == nullptr,
+        "attend_all: neither window, soft cap nor sinks");
+  CHECK(q.rows() == k.rows() && q.rows() == v.rows(), "attend_all: rows differ");
+  CHECK(q.width() == static_cast<int64_t>(params.heads) * params.k_dim &&
+            k.width() == static_cast<int64_t>(params.kv_heads) * params.k_dim &&
+            v.width() == static_cast<int64_t>(params.kv_heads) * params.v_dim,
+        "attend_all: widths");
+  for (const RowSpan& span : spans)
+    CHECK(span.row_begin >= 0 && span.row_count >= 0 && span.row_begin + span.row_count <= q.rows(),
+          "span outside the batch");
   return {q.rows(), static_cast<int64_t>(params.heads) * params.v_dim};
 }
 
@@ -127,6 +149,14 @@ Shape gather_rows(const Tensor& x, std::span<const int32_t> rows) {
   CHECK(x.shape.size() == 2, "gather_rows needs a matrix");
   for (const int32_t row : rows) CHECK(row >= 0 && row < x.rows(), "row out of range");
   return {static_cast<int64_t>(rows.size()), x.width()};
+}
+
+Shape replace_rows(const Tensor& x, const Tensor& y, std::span<const int32_t> rows) {
+  CHECK(x.shape.size() == 2 && y.shape.size() == 2 && x.width() == y.width(),
+        "replace_rows: widths differ");
+  CHECK(y.rows() == static_cast<int64_t>(rows.size()), "replace_rows: one target per row");
+  for (const int32_t row : rows) CHECK(row >= 0 && row < x.rows(), "row out of range");
+  return x.shape;
 }
 
 void top_k(const Tensor& logits, int k) {

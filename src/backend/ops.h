@@ -58,6 +58,12 @@ struct AttentionParams {
   const Tensor* sinks = nullptr;  // [heads], an extra logit per head that takes no value (gpt-oss)
 };
 
+// Rows that belong together.
+struct RowSpan {
+  int row_begin = 0;
+  int row_count = 0;
+};
+
 enum class Gelu { erf, tanh, quick };  // exact; tanh approximation; x * sigmoid(1.702 x)
 
 class Ops {
@@ -71,12 +77,16 @@ class Ops {
                         const Tensor* bias) = 0;  // x [n, k], w [m, k], bias [m] -> [n, m]
   virtual Tensor rms_norm(const Tensor& x, const Tensor& weight,
                           float eps) = 0;  // over the last `weight.width()` elements: also per head
+  // (x - mean) / sqrt(variance + eps) * weight + bias, over the last `weight.width()` elements
+  // (Ba et al. 2016).
+  virtual Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                            float eps) = 0;
   virtual Tensor add(const Tensor& x, const Tensor& y) = 0;
   virtual Tensor multiply(const Tensor& x, const Tensor& y) = 0;
   virtual Tensor scale(const Tensor& x, float factor) = 0;
   virtual Tensor silu(const Tensor& x) = 0;
   virtual Tensor gelu(const Tensor& x, Gelu kind) = 0;      // Hendrycks and Gimpel 2016
-  virtual Tensor soft_cap(const Tensor& x, float cap) = 0;  // cap * tanh(x / cap)
+  virtual Tensor soft_cap(const Tensor& x, float cap) = 0;  // cap * tanh(x / cap); tanh with 1
   // (clamp(up, -limit, limit) + 1) * g * sigmoid(1.702 g) with g = min(gate, limit): gpt-oss.
   virtual Tensor clamped_swiglu(const Tensor& gate, const Tensor& up, float limit) = 0;
   // Each head by its own matrix: x [n, heads * a], w [heads * b, a] -> [n, heads * b]. w is f32,
@@ -93,7 +103,13 @@ class Ops {
   virtual Tensor attention(
       const Tensor& q, const KvLayer& layer, std::span<const AttentionSpan> spans,
       const AttentionParams& params) = 0;  // q [n, heads*k_dim] -> [n, heads*v_dim]
+  // Every row sees every row of its span: encoders. Without window, soft cap or sinks.
+  // q [n, heads*k_dim], k [n, kv_heads*k_dim], v [n, kv_heads*v_dim] -> [n, heads*v_dim]
+  virtual Tensor attend_all(const Tensor& q, const Tensor& k, const Tensor& v,
+                            std::span<const RowSpan> spans, const AttentionParams& params) = 0;
   virtual Tensor gather_rows(const Tensor& x, std::span<const int32_t> rows) = 0;
+  // A copy of x in which row rows[i] is y[i]; no row twice.
+  virtual Tensor replace_rows(const Tensor& x, const Tensor& y, std::span<const int32_t> rows) = 0;
   // A copy of `sum` in which row rows[i] has got weights[i] * y[i] added, i in order.
   virtual Tensor add_rows(const Tensor& sum, const Tensor& y, std::span<const int32_t> rows,
                           std::span<const float> weights) = 0;

@@ -12,6 +12,34 @@ namespace {
 using cases::OpCase;
 using cases::Run;
 
+struct AttendAllInputs {
+  Tensor q, k, v;
+  AttentionParams params;
+};
+
+AttendAllInputs attend_all_inputs(Backend& backend, const cases::AttentionShape& shape, int rows) {
+  return {cases::upload(backend, {rows, shape.heads * shape.k_dim}, 1),
+          cases::upload(backend, {rows, shape.kv_heads * shape.k_dim}, 2),
+          cases::upload(backend, {rows, shape.kv_heads * shape.v_dim}, 3),
+          {shape.heads, shape.kv_heads, shape.k_dim, shape.v_dim,
+           1.0f / std::sqrt(static_cast<float>(shape.k_dim))}};
+}
+
+OpCase attend_all(const cases::AttentionShape& shape, const std::vector<RowSpan>& spans) {
+  OpCase c{.name = "attend_all/" + std::to_string(spans.size())};
+  int rows = 0;
+  for (const RowSpan& span : spans) {
+    rows += span.row_count;
+    c.flops += 2.0 * span.row_count * span.row_count * shape.heads * (shape.k_dim + shape.v_dim);
+  }
+  c.prepare = [=](Backend& backend) -> Run {
+    const auto in = std::make_shared<AttendAllInputs>(attend_all_inputs(backend, shape, rows));
+    return
+        [=, &backend] { return backend.ops().attend_all(in->q, in->k, in->v, spans, in->params); };
+  };
+  return c;
+}
+
 void add_rope_cases(std::vector<OpCase>& all) {
   const auto add = [&](const char* name, auto body) {
     for (const auto& [rows, width] : {std::pair{1, 96}, {7, 33 * 6}, {300, 96}})
@@ -39,6 +67,10 @@ void add_row_cases(std::vector<OpCase>& all) {
   };
   using T = const Tensor&;
   add("rms_norm", [](Ops& ops, T x, T, T weight) { return ops.rms_norm(x, weight, 1e-5f); });
+  add("layer_norm", [](Ops& ops, T x, T y, T weight) {
+    const int32_t row = 0;
+    return ops.layer_norm(x, weight, ops.gather_rows(y, {&row, 1}), 1e-5f);
+  });
   add("add", [](Ops& ops, T x, T y, T) { return ops.add(x, y); });
   add("multiply", [](Ops& ops, T x, T y, T) { return ops.multiply(x, y); });
   add("scale", [](Ops& ops, T x, T, T) { return ops.scale(x, -0.37f); });
@@ -57,6 +89,11 @@ void add_row_cases(std::vector<OpCase>& all) {
     return ops.add_rows(x, ops.gather_rows(y, parts), rows, weights);
   });
   add("swiglu", [](Ops& ops, T x, T y, T) { return ops.swiglu(x, y); });
+  add("replace_rows", [](Ops& ops, T x, T y, T) {
+    const auto last = static_cast<int32_t>(x.rows() - 1);
+    const std::vector<int32_t> rows = last > 0 ? std::vector{last, 0} : std::vector{0};
+    return ops.replace_rows(x, ops.gather_rows(y, rows), rows);
+  });
   add("gather", [](Ops& ops, T x, T, T) {
     const int32_t rows[] = {static_cast<int32_t>(x.rows() - 1), 0};
     return ops.gather_rows(x, rows);
@@ -101,6 +138,10 @@ std::vector<OpCase> all_cases() {
   all.push_back(cases::attention(
       "cap_sinks",
       {.block_size = 5, .window = 7, .soft_cap = 5, .sinks = true, .spans = {{3, 11}, {0, 1}}}));
+  all.push_back(attend_all({.heads = 4, .kv_heads = 4, .k_dim = 12, .v_dim = 12},
+                           {{0, 1}, {1, 33}, {34, 64}}));
+  all.push_back(
+      attend_all({.heads = 6, .kv_heads = 2, .k_dim = 64, .v_dim = 40}, {{0, 97}, {97, 5}}));
   add_row_cases(all);
   return all;
 }
@@ -209,6 +250,24 @@ TEST(OpsConformance, ARowOfAttentionDoesNotDependOnItsChunk) {
     const std::vector<float> all = run(0, 61);
     for (int row = 0; row < 61; ++row)
       expect_same_row(all, static_cast<size_t>(row), run(row, 1), options.isa);
+  }
+}
+
+TEST(OpsConformance, ARowOfAttendAllDependsOnItsSpanOnly) {
+  for (const BackendOptions& options : cpu_options()) {
+    const auto backend = make_backend("cpu", options).value();
+    const auto in = attend_all_inputs(*backend, {.heads = 4, .k_dim = 20, .v_dim = 24}, 90);
+    const auto run = [&](int begin, int count, std::vector<RowSpan> spans) {
+      std::vector<int32_t> rows(static_cast<size_t>(count));
+      std::iota(rows.begin(), rows.end(), begin);
+      const auto part = [&](const Tensor& x) { return backend->ops().gather_rows(x, rows); };
+      return values_of(*backend, backend->ops().attend_all(part(in.q), part(in.k), part(in.v),
+                                                           spans, in.params));
+    };
+    const std::vector<float> both = run(0, 90, {{0, 41}, {41, 49}});
+    const std::vector<float> second = run(41, 49, {{0, 49}});
+    EXPECT_EQ(std::memcmp(both.data() + 41 * 4 * 24, second.data(), second.size() * 4), 0)
+        << options.isa;
   }
 }
 

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "base/base64.h"
 #include "base/bounded_queue.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -56,6 +57,15 @@ TEST(Log, DebugLevelsOfExo) {
   EXPECT_EQ(log::level_from_debug("0"), log::Level::info);
   EXPECT_EQ(log::level_from_debug("2"), log::Level::debug);
   EXPECT_EQ(log::level_from_debug("9"), log::Level::trace);
+}
+
+TEST(Base64, BothWaysAndNothingElse) {
+  for (const std::string bytes : {"", "f", "fo", "foo", "foob", "fooba", "foobar"})
+    EXPECT_EQ(from_base64(to_base64(bytes)), bytes);
+  EXPECT_EQ(to_base64("fooba"), "Zm9vYmE=");
+  EXPECT_EQ(from_base64("Zm9vYmE"), "fooba");
+  for (const char* bad : {"Z", "Zm9v=", "Zm=v", "Zm9vY===", "Zm 9v", "Zm9v\n", "Zm9v-w", "===="})
+    EXPECT_EQ(from_base64(bad), std::nullopt) << bad;
 }
 
 }  // namespace

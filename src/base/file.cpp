@@ -46,6 +46,10 @@ Result<void> write_all(int fd, std::string_view bytes, const std::filesystem::pa
     if (written <= 0) return system_error(path, "cannot write");
     bytes.remove_prefix(static_cast<size_t>(written));
   }
+  return {};
+}
+
+Result<void> flush(int fd, const std::filesystem::path& path) {
   if (::fsync(fd) != 0) return system_error(path, "cannot flush");
   return {};
 }
@@ -82,6 +86,7 @@ Result<void> write_file(const std::filesystem::path& path, std::string_view byte
     Descriptor file{::open(part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)};
     if (file.fd < 0) return system_error(part, "cannot create");
     written = write_all(file.fd, bytes, path);
+    if (written.ok()) written = flush(file.fd, path);
   }
   if (written.ok()) {
     // link() fails when the target exists, rename() replaces it: both are atomic.
@@ -91,6 +96,46 @@ Result<void> write_file(const std::filesystem::path& path, std::string_view byte
   }
   ::unlink(part.c_str());
   return written;
+}
+
+Result<PartialFile> PartialFile::create(const std::filesystem::path& path, uint64_t size_bytes) {
+  std::error_code error;
+  const auto folder = std::filesystem::absolute(path, error).parent_path();
+  const auto space = std::filesystem::space(folder, error);
+  if (!error && space.available < size_bytes)
+    return resource_exhausted(fmt::format("{} needs {} MB, but only {} MB are free there",
+                                          path.string(), size_bytes >> 20, space.available >> 20));
+  const std::string part = path.string() + ".partial";
+  const int fd = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd < 0) return system_error(part, "cannot create");
+  return PartialFile(path, fd);
+}
+
+PartialFile::PartialFile(PartialFile&& other) noexcept
+    : path_(std::move(other.path_)), fd_(other.fd_), written_(other.written_) {
+  other.fd_ = -1;
+}
+
+PartialFile::~PartialFile() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  ::unlink(part().c_str());
+}
+
+Result<void> PartialFile::write(std::string_view bytes) {
+  CHECK(fd_ >= 0, "a finished file");
+  TRY(write_all(fd_, bytes, part()));
+  written_ += bytes.size();
+  return {};
+}
+
+Result<void> PartialFile::finish() {
+  CHECK(fd_ >= 0, "a finished file");
+  TRY(flush(fd_, part()));
+  if (::rename(part().c_str(), path_.c_str()) != 0) return system_error(path_, "cannot create");
+  ::close(fd_);
+  fd_ = -1;
+  return {};
 }
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem::path& path) {
@@ -106,6 +151,15 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_bytes_);
+}
+
+void let_go([[maybe_unused]] std::span<const std::byte> bytes) {
+#ifdef MADV_PAGEOUT
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
+  const auto end = reinterpret_cast<uintptr_t>(bytes.data() + bytes.size()) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_PAGEOUT);
+#endif
 }
 
 }  // namespace exo

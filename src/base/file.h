@@ -27,6 +27,29 @@ struct WriteOptions {
 Result<void> write_file(const std::filesystem::path& path, std::string_view bytes,
                         WriteOptions options = {});
 
+// A large file written piece by piece into PATH.partial, which takes PATH's name only in finish();
+// without that it is removed. One thread.
+class PartialFile {
+ public:
+  // Fails when the disk has not `size_bytes` free.
+  static Result<PartialFile> create(const std::filesystem::path& path, uint64_t size_bytes);
+  PartialFile(PartialFile&& other) noexcept;
+  PartialFile& operator=(PartialFile&&) = delete;
+  ~PartialFile();
+
+  Result<void> write(std::string_view bytes);
+  Result<void> finish();  // flushed to disk, then renamed
+  uint64_t written() const { return written_; }
+
+ private:
+  PartialFile(std::filesystem::path path, int fd) : path_(std::move(path)), fd_(fd) {}
+  std::filesystem::path part() const { return path_.string() + ".partial"; }
+
+  std::filesystem::path path_;
+  int fd_ = -1;
+  uint64_t written_ = 0;
+};
+
 class MappedFile {
  public:
   static Result<std::shared_ptr<const MappedFile>> open(const std::filesystem::path& path);
@@ -44,5 +67,9 @@ class MappedFile {
   const std::byte* data_;
   size_t size_bytes_;
 };
+
+// A hint that a mapped file's bytes will not be read again soon, so that they need not stay in
+// memory. They can still be read.
+void let_go(std::span<const std::byte> bytes);
 
 }  // namespace exo

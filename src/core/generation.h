@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/image.h"
 #include "core/json.h"
 #include "core/sampling.h"
 
@@ -14,7 +16,7 @@ namespace exo {
 
 struct ChatMessage {
   std::string role;  // system, user, assistant, tool
-  Json content;      // string, null, or array of parts, as the client sent it (checked)
+  Json content;      // string, null, or array of parts: {"type": "text", "text"}, {"type": "image"}
   JsonObject extra;  // name, tool_calls, tool_call_id, reasoning_content ... handed to the template
                      // unchanged
 };
@@ -24,12 +26,20 @@ struct GenerationRequest {
   std::vector<ChatMessage> messages;  // chat, or
   std::optional<std::string> prompt;  // plain text completion, or
   std::optional<std::vector<TokenId>> prompt_ids;
+  // As the model sees them; one for each image part, or image token of a plain prompt, in order.
+  std::vector<std::shared_ptr<const Image>> images;
   JsonArray tools;
   JsonObject template_kwargs;  // chat_template_kwargs
   bool add_generation_prompt = true;
   SamplingParams sampling;  // max_tokens 0 = as many as the context allows
   bool seed_given = false;
   std::vector<std::string> stop;  // strings
+};
+
+// A call that a model wrote. `arguments` is the text of a JSON object, numbers as the model wrote
+// them; `id` is "" unless the model named one.
+struct ToolCall {
+  std::string id, name, arguments;
 };
 
 struct Usage {

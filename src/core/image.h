@@ -2,6 +2,7 @@
 // Plain values; shared read-only.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -21,5 +22,9 @@ struct PlacedImage {
   int first_position = 0;  // absolute
   int token_count = 0;
 };
+
+// Of one sequence: what one message between nodes carries.
+inline constexpr int kMaxImages = 16;
+inline constexpr size_t kMaxImageBytes = size_t{48} << 20;  // of pixels
 
 }  // namespace exo

@@ -2,6 +2,10 @@
 
 #include <fmt/core.h>
 
+#include <boost/json/basic_parser_impl.hpp>
+#include <boost/json/value_stack.hpp>
+#include <charconv>
+
 namespace exo {
 namespace {
 
@@ -16,19 +20,56 @@ Error wrong_type(std::string_view key, std::string_view expected, const Json& va
                                       std::string_view(kind.data(), kind.size())));
 }
 
+// Builds the value, as boost::json::parser does, but for numbers: its own reading of decimals may
+// be off by one in the last place, and texts are compared byte by byte.
+struct JsonBuilder {
+  static constexpr size_t max_object_size = boost::json::object::max_size();
+  static constexpr size_t max_array_size = boost::json::array::max_size();
+  static constexpr size_t max_key_size = boost::json::string::max_size();
+  static constexpr size_t max_string_size = boost::json::string::max_size();
+  using View = boost::json::string_view;
+  using Error = boost::json::error_code;
+
+  bool on_document_begin(Error&) { return true; }
+  bool on_document_end(Error&) { return true; }
+  bool on_object_begin(Error&) { return true; }
+  bool on_object_end(size_t count, Error&) { return stack.push_object(count), true; }
+  bool on_array_begin(Error&) { return true; }
+  bool on_array_end(size_t count, Error&) { return stack.push_array(count), true; }
+  bool on_key_part(View part, size_t, Error&) { return stack.push_chars(part), true; }
+  bool on_key(View rest, size_t, Error&) { return stack.push_key(rest), true; }
+  bool on_string_part(View part, size_t, Error&) { return stack.push_chars(part), true; }
+  bool on_string(View rest, size_t, Error&) { return stack.push_string(rest), true; }
+  bool on_number_part(View, Error&) { return true; }
+  bool on_int64(int64_t value, View, Error&) { return stack.push_int64(value), true; }
+  bool on_uint64(uint64_t value, View, Error&) { return stack.push_uint64(value), true; }
+  bool on_double(double value, View text, Error&) {
+    double exact = 0;
+    const auto read = std::from_chars(text.data(), text.data() + text.size(), exact);
+    const bool whole = read.ec == std::errc() && read.ptr == text.data() + text.size();
+    return stack.push_double(whole ? exact : value), true;  // else out of range: 0 or infinite
+  }
+  bool on_bool(bool value, Error&) { return stack.push_bool(value), true; }
+  bool on_null(Error&) { return stack.push_null(), true; }
+  bool on_comment_part(View, Error&) { return true; }
+  bool on_comment(View, Error&) { return true; }
+
+  boost::json::value_stack stack;
+};
+
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, size_t max_depth) {
   boost::json::parse_options options;
   options.max_depth = max_depth;
   boost::json::error_code error;
-  boost::json::stream_parser parser({}, options);
-  size_t used = parser.write_some(text.data(), text.size(), error);
-  if (!error) parser.finish(error);
+  boost::json::basic_parser<JsonBuilder> parser(options);
+  parser.handler().stack.reset();
+  const size_t used = parser.write_some(false, text.data(), text.size(), error);
   if (!error && text.find_first_not_of(" \t\r\n", used) != std::string_view::npos)
     error = boost::json::error::extra_data;
   if (error) return corrupt(fmt::format("not valid JSON near byte {}: {}", used, error.message()));
-  return parser.release();
+  return parser.handler().stack.release();
 }
 
 std::string to_text(const Json& value) { return boost::json::serialize(value); }

@@ -1,6 +1,9 @@
 #include "core/json.h"
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
+
+#include <cmath>
 
 namespace exo {
 namespace {
@@ -12,6 +15,15 @@ TEST(Json, RefusesDepthTrailingBytesAndBadUtf8) {
   EXPECT_FALSE(parse_json("").ok());
   EXPECT_FALSE(parse_json("\"\xff\"").ok());
   EXPECT_FALSE(parse_json(std::string(100, '[') + std::string(100, ']')).ok());
+}
+
+TEST(Json, NumbersAreExact) {
+  for (const double number : {8.988465674311580e307, 0.99999999999999989, 6.9294956446009195e15,
+                              1.7976931348623157e308, 2.2250738585072014e-308, 5e-324, 0.1, -0.0})
+    EXPECT_EQ(parse_json(fmt::format("[{:.16e}]", number)).value().at(0).as_double(), number);
+  EXPECT_EQ(to_text(parse_json("[-0, 18446744073709551615]").value()), "[0,18446744073709551615]");
+  EXPECT_TRUE(std::isinf(parse_json("1e999").value().as_double()));
+  EXPECT_FALSE(parse_json("[1.]").ok());
 }
 
 TEST(Json, GettersNameTheKey) {

@@ -1,8 +1,7 @@
-// Everything nodes say to each other, as plain structs. networking/ turns them into bytes,
-// orchestration/ reacts to them; docs/protocol.md describes each. Every message about a loaded
-// model names its placement and epoch; a receiver that does not know them answers PlacementGone, so
-// that stale senders learn. Times in microseconds of the sender's own monotonic clock unless said
-// otherwise.
+// Everything nodes say to each other, as plain structs: networking/ turns them into bytes,
+// orchestration/ reacts to them, docs/protocol.md describes them. A message about a loaded model
+// names its placement and epoch; a receiver that does not know them answers PlacementGone, so that
+// stale senders learn. Times are microseconds of the sender's own monotonic clock, if nothing else.
 #pragma once
 
 #include <cstdint>
@@ -131,6 +130,7 @@ struct SessionOpen {
   SamplingParams sampling;
   std::vector<TokenId> prompt_ids;
   std::vector<TokenId> emitted_ids;  // on fail-over: forced, never sampled again
+  std::vector<PlacedImage> images;   // to the head only; in order, all within prompt_ids
 };
 struct SessionReady {
   PlacementId placement;

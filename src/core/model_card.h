@@ -2,6 +2,7 @@
 // that a request fits, and to tell two checkpoints apart. Plain values.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -29,14 +30,20 @@ struct ModelCard {
   bool tied_embedding = false;  // the head reads the embedding: a node with both holds it once
   uint64_t kv_bytes_per_token_per_layer = 0;
   bool has_chat_template = false;
+  bool embeds = false;       // makes vectors of texts and nothing else: it cannot chat
   bool vision = false;       // pictures may stand in its prompts
   int image_size = 0;        // vision: pixels of the square that the tower sees
   int image_tokens = 0;      // vision: ids that one picture takes
   TokenId image_token = -1;  // vision: the id that stands for them
   std::vector<TokenId> eos_ids;
 
+  // What a node with both ends holds once: the tied table, which is all of the embedding part or,
+  // where a vision tower lies there too, all of the head but its norm.
+  uint64_t shared_bytes() const {
+    return tied_embedding ? std::min(embedding_bytes, head_bytes) : 0;
+  }
   uint64_t total_bytes() const {
-    uint64_t sum = head_bytes + (tied_embedding ? 0 : embedding_bytes);
+    uint64_t sum = head_bytes + embedding_bytes - shared_bytes();
     for (const uint64_t bytes : layer_bytes) sum += bytes;
     return sum;
   }

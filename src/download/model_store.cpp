@@ -8,6 +8,7 @@
 
 #include "download/ollama_store.h"
 #include "download/shard_downloader.h"
+#include "tensor/tensor_files.h"
 
 namespace exo {
 namespace {
@@ -92,6 +93,8 @@ bool is_model_path(const fs::path& path) {
 std::string model_id_of_path(const fs::path& path) {
   const fs::path clean = path.lexically_normal();
   const fs::path last = clean.has_filename() ? clean : clean.parent_path();  // "folder/"
+  // All parts of a split file are one model.
+  if (const auto part = parse_gguf_part_name(last.filename().string())) return part->base;
   return (has_gguf_suffix(last) ? last.stem() : last.filename()).string();
 }
 

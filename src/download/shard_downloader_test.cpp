@@ -142,15 +142,15 @@ TEST_F(ShardDownloaderTest, BringsOnlyTheTensorsAskedFor) {
   EXPECT_EQ(folder->filename(), "org--model");
   const auto sparse = open_safetensors(*folder);
   ASSERT_TRUE(sparse.ok()) << sparse.error().message;
-  const auto place = (*sparse)->place("layer.1.w").value();
+  const auto place = (*sparse)->places("layer.1.w").value().front();
   EXPECT_FALSE(place.here);
   EXPECT_LT(hub_->sent("model.safetensors"), 40'000);
   DownloadWatch second;
   const auto fetched = all.fetch(*folder, {{"model.safetensors", RangeSet(place.bytes)}}, second);
   ASSERT_TRUE(fetched.ok()) << fetched.error().message;
   const auto files = open_safetensors(*folder).value();
-  EXPECT_TRUE(files->place("layer.1.w").value().here);
-  EXPECT_FALSE(files->place("layer.0.w").value().here);
+  EXPECT_TRUE(files->places("layer.1.w").value().front().here);
+  EXPECT_FALSE(files->places("layer.0.w").value().front().here);
   EXPECT_EQ(std::memcmp(files->find("layer.1.w").value().bytes.data(),
                         truth_.data() + place.bytes.begin, place.bytes.size()),
             0);

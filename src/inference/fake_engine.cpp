@@ -24,6 +24,17 @@ uint64_t mix(uint64_t a, uint64_t b) {
 uint64_t embed(TokenId id, int position) {
   return mix(static_cast<uint64_t>(id) + 1, static_cast<uint64_t>(position));
 }
+// A row of a picture: its id says nothing of what is seen there.
+uint64_t embed(TokenId id, int position, std::span<const PlacedImage> images) {
+  uint64_t state = embed(id, position);
+  for (const PlacedImage& placed : images) {
+    const int row = position - placed.first_position;
+    if (row < 0 || row >= placed.token_count) continue;
+    for (const uint8_t byte : placed.image->rgb) state = mix(state, byte);
+    state = mix(state, static_cast<uint64_t>(row));
+  }
+  return state;
+}
 uint64_t cell_of(uint64_t state, int layer, int position) {
   return mix(state, (static_cast<uint64_t>(layer) << 32) + static_cast<uint64_t>(position)) | 1;
 }
@@ -95,7 +106,7 @@ class FakeEngine final : public InferenceEngine {
         for (int i = 0; i < entry.count; ++i) {
           if (entry.ids[i] < 0 || entry.ids[i] >= options_.vocab_size)
             return corrupt(fmt::format("token id {} is outside the vocabulary", entry.ids[i]));
-          states.push_back(embed(entry.ids[i], entry.first_position + i));
+          states.push_back(embed(entry.ids[i], entry.first_position + i, entry.images));
         }
       }
       return states;
@@ -200,9 +211,11 @@ std::unique_ptr<InferenceEngine> make_fake_engine(const Placement& placement, si
   return make_fake_engine(options);
 }
 
-TokenId fake_greedy_token(std::span<const TokenId> ids, int layer_count, int vocab_size) {
+TokenId fake_greedy_token(std::span<const TokenId> ids, int layer_count, int vocab_size,
+                          std::span<const PlacedImage> images) {
   std::vector<uint64_t> states;
-  for (size_t i = 0; i < ids.size(); ++i) states.push_back(embed(ids[i], static_cast<int>(i)));
+  for (size_t i = 0; i < ids.size(); ++i)
+    states.push_back(embed(ids[i], static_cast<int>(i), images));
   for (int layer = 0; layer < layer_count; ++layer) {
     uint64_t seen = 0;
     for (size_t i = 0; i < states.size(); ++i) {

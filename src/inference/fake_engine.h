@@ -1,7 +1,7 @@
 // FakeEngine: an InferenceEngine without arithmetic, for tests and the simulator only. Its logits
-// are a hash of every id of the sequence, passed through a paged KV cell per layer and position,
-// so that a missing, misplaced or foreign KV write, a wrong block table or a wrong hidden state
-// changes the token or is an Error. Several shards give exactly what one shard gives.
+// are a hash of every id and picture of the sequence, passed through a paged KV cell per layer and
+// position, so that a missing, misplaced or foreign KV write, a wrong block table or a wrong hidden
+// state changes the token or is an Error. Several shards give exactly what one shard gives.
 //
 // One thread, as every engine.
 #pragma once
@@ -31,6 +31,7 @@ std::unique_ptr<InferenceEngine> make_fake_engine(const Placement& placement, si
 
 // What the whole model answers greedily after `ids`: the expectation of tests, computed without
 // any engine.
-TokenId fake_greedy_token(std::span<const TokenId> ids, int layer_count, int vocab_size = 64);
+TokenId fake_greedy_token(std::span<const TokenId> ids, int layer_count, int vocab_size = 64,
+                          std::span<const PlacedImage> images = {});
 
 }  // namespace exo

@@ -7,6 +7,7 @@
 
 #include "base/world.h"
 #include "inference/local_engine.h"
+#include "inference/place_images.h"
 #include "inference/sampler.h"
 
 namespace exo {
@@ -32,6 +33,12 @@ BatchEntry entry_of(SessionId session, int first_position, std::span<const Token
                     int logit_rows) {
   return {
       session, first_position, {ids.begin(), ids.end()}, static_cast<int>(ids.size()), logit_rows};
+}
+
+// A prompt is prefilled in chunks, which may begin and end inside a picture.
+bool overlaps(const PlacedImage& image, const BatchEntry& entry) {
+  return image.first_position < entry.first_position + entry.count &&
+         image.first_position + image.token_count > entry.first_position;
 }
 
 }  // namespace
@@ -60,7 +67,7 @@ Result<LocalRing> LocalRing::load(const ModelFiles& model, const LocalRingOption
     return invalid_argument(
         fmt::format("the shards end at layer {}, the model has {}", next, layers));
   LocalRing ring;
-  ring.vocab_size_ = model.config.vocab_size;
+  ring.card_ = model.card;
   ring.chunk_rows_ = std::max(1, options.chunk_rows);
   const int kv_tokens = options.kv_capacity_tokens > 0
                             ? options.kv_capacity_tokens
@@ -91,8 +98,8 @@ Result<std::vector<float>> LocalRing::run(Batch batch) {
   return std::move(output.logits);
 }
 
-Result<std::vector<float>> LocalRing::prefill(SessionId session, std::span<const TokenId> ids,
-                                              bool every_position) {
+Result<std::vector<float>> LocalRing::prefill(const Prompt& prompt, bool every_position) {
+  const std::span<const TokenId> ids = prompt.ids;
   std::vector<float> logits;
   for (size_t first = 0; first < ids.size(); first += static_cast<size_t>(chunk_rows_)) {
     const auto chunk =
@@ -100,7 +107,9 @@ Result<std::vector<float>> LocalRing::prefill(SessionId session, std::span<const
     const bool last = first + chunk.size() == ids.size();
     const int rows = every_position ? static_cast<int>(chunk.size()) : (last ? 1 : 0);
     Batch batch;
-    batch.entries.push_back(entry_of(session, static_cast<int>(first), chunk, rows));
+    batch.entries.push_back(entry_of(prompt.session, static_cast<int>(first), chunk, rows));
+    for (const PlacedImage& image : prompt.images)
+      if (overlaps(image, batch.entries.back())) batch.entries.back().images.push_back(image);
     batch.entries.back().sequence_length = static_cast<int>(ids.size());
     const std::vector<float> part = TRY(run(std::move(batch)));
     logits.insert(logits.end(), part.begin(), part.end());
@@ -117,34 +126,34 @@ Result<void> LocalRing::check_length(size_t prompt, int output) const {
                                       prompt, output, context_length_));
 }
 
-Result<std::vector<float>> LocalRing::logits(std::span<const TokenId> ids) {
+Result<std::vector<float>> LocalRing::logits(std::span<const TokenId> ids, Images images) {
   TRY(check_length(ids.size(), 0));
-  const SessionId session{++sessions_};
-  auto logits = prefill(session, ids, true);
-  TRY(release({session}));
+  const Prompt prompt{{++sessions_}, ids, TRY(place_images(ids, images, card_))};
+  auto logits = prefill(prompt, true);
+  TRY(release({prompt.session}));
   return logits;
 }
 
-Result<std::vector<TokenId>> LocalRing::greedy(std::span<const TokenId> ids, int count) {
+Result<std::vector<TokenId>> LocalRing::greedy(std::span<const TokenId> ids, int count,
+                                               Images images) {
   TRY(check_length(ids.size(), count));
-  const SessionId session{++sessions_};
-  auto chosen = greedy_of(session, ids, count);
-  TRY(release({session}));
+  const Prompt prompt{{++sessions_}, ids, TRY(place_images(ids, images, card_))};
+  auto chosen = greedy_of(prompt, count);
+  TRY(release({prompt.session}));
   return chosen;
 }
 
-Result<std::vector<TokenId>> LocalRing::greedy_of(SessionId session, std::span<const TokenId> ids,
-                                                  int count) {
+Result<std::vector<TokenId>> LocalRing::greedy_of(const Prompt& prompt, int count) {
   std::vector<TokenId> chosen;
-  std::vector<float> logits = TRY(prefill(session, ids, false));
+  std::vector<float> logits = TRY(prefill(prompt, false));
   for (int i = 0; i < count; ++i) {
     const auto best = greedy_token(logits);
     if (!best) return internal_error("the model's output holds no number");
     chosen.push_back(*best);
     if (i + 1 == count) break;
     Batch batch;
-    batch.entries.push_back(
-        entry_of(session, static_cast<int>(ids.size()) + i, std::span(&chosen.back(), 1), 1));
+    batch.entries.push_back(entry_of(prompt.session, static_cast<int>(prompt.ids.size()) + i,
+                                     std::span(&chosen.back(), 1), 1));
     logits = TRY(run(std::move(batch)));
   }
   return chosen;
@@ -176,12 +185,12 @@ Result<BenchResult> LocalRing::bench(const BenchOptions& options) {
   // Any ids will do: the work does not depend on them.
   std::vector<TokenId> prompt;
   for (int i = 0; i < result.prompt_tokens; ++i)
-    prompt.push_back(static_cast<TokenId>((i * 7919 + 13) % vocab_size_));
+    prompt.push_back(static_cast<TokenId>((i * 7919 + 13) % card_.vocab_size));
   std::vector<SessionId> sessions;
   const int64_t start_us = real_world().now_us();
   for (int i = 0; i < result.sequences; ++i) {
     sessions.push_back({++sessions_});
-    TRY(prefill(sessions.back(), prompt, false));
+    TRY(prefill({sessions.back(), prompt}, false));
   }
   const int64_t middle_us = real_world().now_us();
   for (int step = 0; step < result.output_tokens; ++step) {

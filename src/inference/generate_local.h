@@ -54,28 +54,35 @@ class LocalRing {
  public:
   static Result<LocalRing> load(const ModelFiles& model, const LocalRingOptions& options);
 
+  // Pictures stand, in order, where the ids hold the model's image token.
+  using Images = std::span<const std::shared_ptr<const Image>>;
+
   // Logits of every position: [ids.size(), vocab_size].
-  Result<std::vector<float>> logits(std::span<const TokenId> ids);
+  Result<std::vector<float>> logits(std::span<const TokenId> ids, Images images = {});
   // The `count` most probable next ids one after another; end-of-sequence is not special.
-  Result<std::vector<TokenId>> greedy(std::span<const TokenId> ids, int count);
+  Result<std::vector<TokenId>> greedy(std::span<const TokenId> ids, int count, Images images = {});
   // Prefill, then decode of all sequences together; clamped to the context and the KV room.
   Result<BenchResult> bench(const BenchOptions& options);
 
-  int vocab_size() const { return vocab_size_; }
+  int vocab_size() const { return card_.vocab_size; }
+  int image_size() const { return card_.image_size; }  // 0: it does not see pictures
   uint64_t memory_used_bytes() const;
 
  private:
   // One batch through all shards; logits as the entries ask.
   Result<std::vector<float>> run(Batch batch);
-  Result<std::vector<float>> prefill(SessionId session, std::span<const TokenId> ids,
-                                     bool every_position);
-  Result<std::vector<TokenId>> greedy_of(SessionId session, std::span<const TokenId> ids,
-                                         int count);
+  struct Prompt {
+    SessionId session;
+    std::span<const TokenId> ids;
+    std::vector<PlacedImage> images = {};
+  };
+  Result<std::vector<float>> prefill(const Prompt& prompt, bool every_position);
+  Result<std::vector<TokenId>> greedy_of(const Prompt& prompt, int count);
   Result<void> release(const std::vector<SessionId>& sessions);
   Result<void> check_length(size_t prompt, int output) const;
 
   std::vector<std::unique_ptr<InferenceEngine>> engines_;
-  int vocab_size_ = 0;
+  ModelCard card_;
   int context_length_ = 0;
   int kv_blocks_ = 0;
   int chunk_rows_ = 512;

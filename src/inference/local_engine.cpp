@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "inference/block_manager.h"
+#include "inference/image_features.h"
 #include "model/decoder.h"
 #include "model/kv_cache.h"
 #include "model/weights.h"
@@ -73,7 +74,10 @@ class LocalEngine final : public InferenceEngine {
     Tensor input;
     if (!shard().first())
       input = TRY(parts_.backend->upload(unpack(*hidden), {hidden->rows, hidden->width}));
-    return compute(batch, std::move(input));
+    std::vector<RowReplacement> pictures;
+    if (shard().first() && parts_.config.vision)
+      pictures = TRY(pictures_.replacements(batch, parts_.config, parts_.weights, *parts_.backend));
+    return compute(batch, std::move(input), pictures);
   }
 
  private:
@@ -86,6 +90,7 @@ class LocalEngine final : public InferenceEngine {
       if (!shard().first()) continue;
       if (entry.ids.size() != static_cast<size_t>(entry.count))
         return corrupt("an entry of the first stage has an id for each of its rows");
+      TRY(ImageFeatures::check(entry, parts_.config));
       for (const TokenId id : entry.ids)
         if (id < 0 || id >= parts_.config.vocab_size)
           return invalid_argument(fmt::format("token id {} is outside the vocabulary of {}", id,
@@ -121,7 +126,7 @@ class LocalEngine final : public InferenceEngine {
     return hidden;
   }
 
-  StepOutput compute(const Batch& batch, Tensor input) {
+  StepOutput compute(const Batch& batch, Tensor input, std::span<const RowReplacement> pictures) {
     std::vector<TokenId> ids;
     std::vector<int32_t> positions, logit_rows;
     std::vector<AttentionSpan> spans;
@@ -137,7 +142,7 @@ class LocalEngine final : public InferenceEngine {
     }
     const StepContext context{parts_.config, parts_.weights, parts_.backend->ops(),
                               parts_.kv,     positions,      spans};
-    const DecoderInput decoder_input{ids, std::move(input), logit_rows};
+    const DecoderInput decoder_input{ids, std::move(input), logit_rows, pictures};
     const Tensor result = decode(*parts_.architecture, shard(), context, decoder_input);
 
     StepOutput output;
@@ -154,6 +159,7 @@ class LocalEngine final : public InferenceEngine {
 
   Parts parts_;
   BlockManager blocks_;
+  ImageFeatures pictures_;
 };
 
 }  // namespace
@@ -173,6 +179,9 @@ LocalEngineOptions engine_options(const Placement& placement, size_t stage_index
 
 Result<std::unique_ptr<InferenceEngine>> make_local_engine(const ModelFiles& model,
                                                            const LocalEngineOptions& options) {
+  if (is_encoder(*model.architecture))
+    return unsupported(fmt::format(
+        "{} is an embedding model: it makes vectors of texts and cannot chat", model.card.id));
   const int blocks = options.kv_capacity_tokens / kKvBlockSize;
   if (blocks < 1)
     return invalid_argument(

@@ -35,6 +35,7 @@ void Scheduler::open(const SessionOpen& open) {
   sequence.id = open.session;
   sequence.ids = open.prompt_ids;
   sequence.ids.insert(sequence.ids.end(), open.emitted_ids.begin(), open.emitted_ids.end());
+  sequence.images = open.images;
   const int64_t wanted =
       open.sampling.max_tokens > 0
           ? static_cast<int64_t>(open.prompt_ids.size()) + open.sampling.max_tokens
@@ -67,6 +68,7 @@ std::optional<Error> Scheduler::refusal(const SessionOpen& open) const {
     if (const auto bad = std::find_if(ids->begin(), ids->end(), outside); bad != ids->end())
       return invalid_argument(
           fmt::format("token id {} is outside the vocabulary of {}", *bad, options_.vocab_size));
+  if (auto fault = image_fault(open, options_.images)) return fault;
   if (static_cast<int>(waiting_.size()) >= options_.max_queue)
     return resource_exhausted(
         fmt::format("{} requests are waiting already; try again in a moment", waiting_.size()));
@@ -116,7 +118,7 @@ void Scheduler::retire_redundant(const Sequence& kept) {
   for (const auto& [id, other] : sequences_) {
     const int length = reusable(other);
     if (other.state == State::cached && id != kept.id && length <= kept_length &&
-        std::equal(other.ids.begin(), other.ids.begin() + length, kept.ids.begin()))
+        common_length(other, kept, length) == length)
       covered.push_back(id);
   }
   for (const SessionId id : covered) erase(id);
@@ -189,13 +191,17 @@ Scheduler::Prefix Scheduler::longest_prefix(const Sequence& sequence) const {
   for (const auto& [id, other] : sequences_) {
     const int length = std::min(reusable(other), most);
     if (length <= best.length) continue;
-    const auto end = sequence.ids.begin() + length;
-    const auto common =
-        std::mismatch(sequence.ids.begin(), end, other.ids.begin()).first - sequence.ids.begin();
-    const int whole = static_cast<int>(common) / options_.block_size * options_.block_size;
+    const int common = common_length(sequence, other, length);
+    const int whole = common / options_.block_size * options_.block_size;
     if (whole > best.length) best = {id, whole};
   }
   return best;
+}
+
+// Positions, of the first `most`, that hold the same in both: equal ids and equal pictures.
+int Scheduler::common_length(const Sequence& a, const Sequence& b, int most) {
+  const auto differs = std::mismatch(a.ids.begin(), a.ids.begin() + most, b.ids.begin()).first;
+  return alike_until(a.images, b.images, static_cast<int>(differs - a.ids.begin()));
 }
 
 bool Scheduler::evict_one(SessionId except) {
@@ -315,6 +321,7 @@ void Scheduler::add_entry(Batch& batch, Sequence& sequence, int count) {
   entry.sequence_length = static_cast<int>(sequence.ids.size());
   entry.ids.assign(sequence.ids.begin() + sequence.written,
                    sequence.ids.begin() + sequence.written + count);
+  entry.images = images_within(sequence.images, sequence.written, sequence.written + count);
   sequence.written += count;
   sequence.last_used = ++clock_;
   if (sequence.pending() == 0) {

@@ -21,6 +21,7 @@
 
 #include "core/stage_io.h"
 #include "inference/block_manager.h"
+#include "inference/sequence_images.h"
 
 namespace exo {
 
@@ -32,6 +33,7 @@ struct SchedulerOptions {
   int block_count = 0;
   int context_length = 0;  // tokens one sequence may have
   int vocab_size = 0;      // ids beyond are refused; 0 = any
+  ImageRules images;
   int max_batch_rows = 512;
   int max_sequences = 64;
   int max_queue = 1024;
@@ -69,10 +71,11 @@ class Scheduler {
     SessionId id;
     State state = State::waiting;
     std::vector<TokenId> ids;  // prompt, then output as far as known
-    int length_limit = 0;      // ids it may have at most
-    int written = 0;           // positions given to a batch of this run
-    int committed = 0;         // positions every stage is known to hold
-    int reserved_blocks = 0;   // promised while running
+    std::vector<PlacedImage> images;
+    int length_limit = 0;     // ids it may have at most
+    int written = 0;          // positions given to a batch of this run
+    int committed = 0;        // positions every stage is known to hold
+    int reserved_blocks = 0;  // promised while running
     int cached_tokens = 0;
     bool sampling = false;  // its next token is in flight
     bool closed = false;    // the asker knows that it is over
@@ -92,6 +95,7 @@ class Scheduler {
   void admit();
   bool try_start(Sequence& sequence);
   Prefix longest_prefix(const Sequence& sequence) const;
+  static int common_length(const Sequence& a, const Sequence& b, int most);
   bool evict_one(SessionId except);
   void finish(Sequence& sequence);
   void retire_redundant(const Sequence& kept);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <numeric>
 
 namespace exo {
@@ -114,6 +115,82 @@ TEST(Scheduler, AContinuedChatStartsFromItsPast) {
   scheduler.commit(answer(*batch));
   scheduler.open(request(3, 8, 1));
   EXPECT_EQ(cached_tokens(scheduler.take_answers()), 4);
+}
+
+// 3 ids, a picture of 10, then more ids.
+SessionOpen request_with_picture(uint64_t session, int prompt, uint8_t color) {
+  SessionOpen open = request(session, prompt, 2);
+  std::fill_n(open.prompt_ids.begin() + 3, 10, 99);
+  const auto image = std::make_shared<Image>(Image{2, 2, std::vector<uint8_t>(12, color)});
+  open.images = {{image, 3, 10}};
+  return open;
+}
+
+SchedulerOptions vision_options() {
+  SchedulerOptions vision = options();
+  vision.images = {.size = 2, .tokens = 10, .token = 99};
+  vision.max_batch_rows = 8;
+  return vision;
+}
+
+TEST(Scheduler, EachBatchGetsThePicturesItNeeds) {
+  Scheduler scheduler(vision_options());
+  scheduler.open(request_with_picture(1, 30, 7));
+  std::vector<size_t> pictures;
+  while (const auto batch = scheduler.next()) {
+    pictures.push_back(batch->entries[0].images.size());
+    const bool last = batch->entries[0].logit_rows > 0;
+    scheduler.commit(answer(*batch, FinishReason::stop));
+    if (last) break;
+  }
+  EXPECT_EQ(pictures, (std::vector<size_t>{1, 1, 0, 0}));  // positions 3 to 12, 8 rows at a time
+}
+
+TEST(Scheduler, PrefixesAreSharedAsFarAsThePicturesAreTheSame) {
+  Scheduler scheduler(vision_options());
+  scheduler.open(request_with_picture(1, 30, 7));
+  while (const auto batch = scheduler.next()) scheduler.commit(answer(*batch, FinishReason::stop));
+  scheduler.close({1});
+  scheduler.take_answers();
+  const auto cached = [&](const SessionOpen& open) {
+    scheduler.open(open);
+    const int tokens = cached_tokens(scheduler.take_answers());
+    while (const auto batch = scheduler.next())
+      scheduler.commit(answer(*batch, FinishReason::stop));
+    scheduler.close(open.session);
+    scheduler.take_answers();
+    return tokens;
+  };
+  EXPECT_EQ(cached(request_with_picture(2, 40, 8)), 0);  // another picture at position 3
+  EXPECT_EQ(cached(request_with_picture(3, 40, 7)), 28);
+  SessionOpen blind = request_with_picture(4, 40, 7);
+  blind.images.clear();
+  EXPECT_EQ(cached(blind), 0);
+}
+
+TEST(Scheduler, RefusesPicturesThatDoNotFit) {
+  const auto refusal = [](const SessionOpen& open, const SchedulerOptions& options) {
+    Scheduler scheduler(options);
+    scheduler.open(open);
+    const std::vector<StageEvent> answers = scheduler.take_answers();
+    const auto* refused = std::get_if<SessionRefused>(&answers.back());
+    return refused == nullptr ? std::string("accepted") : refused->error.message;
+  };
+  const SessionOpen good = request_with_picture(1, 30, 7);
+  EXPECT_EQ(refusal(good, vision_options()), "accepted");
+  EXPECT_EQ(refusal(good, options()), "this model takes text only");
+  SessionOpen bad = good;
+  bad.images[0].first_position = 4;
+  EXPECT_NE(refusal(bad, vision_options()), "accepted");
+  bad = good;
+  bad.images.push_back(bad.images[0]);  // twice the same place
+  EXPECT_NE(refusal(bad, vision_options()), "accepted");
+  bad = good;
+  bad.images[0].first_position = std::numeric_limits<int>::max();
+  EXPECT_NE(refusal(bad, vision_options()), "accepted");
+  bad = good;
+  bad.images[0].image = std::make_shared<Image>(Image{2, 2, {1, 2, 3}});
+  EXPECT_NE(refusal(bad, vision_options()), "accepted");
 }
 
 TEST(Scheduler, RoomIsPromisedBeforeItIsUsed) {

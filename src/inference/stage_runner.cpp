@@ -28,6 +28,7 @@ class EngineStageRunner final : public StageRunner {
       scheduler.block_count = engine_->kv_block_count();
       scheduler.context_length = context;
       scheduler.vocab_size = placement.card.vocab_size;
+      scheduler.images = image_rules(placement.card);
       scheduler.max_batch_rows = options.max_batch_rows;
       scheduler.max_sequences = options.max_sequences;
       scheduler.max_queue = options.max_queue;
@@ -159,7 +160,10 @@ class EngineStageRunner final : public StageRunner {
       return emit(std::move(result));
     }
     Forward forward{batch, std::move(output->hidden)};
-    for (BatchEntry& entry : forward.batch.entries) entry.ids.clear();
+    for (BatchEntry& entry : forward.batch.entries) {
+      entry.ids.clear();
+      entry.images.clear();
+    }
     emit(std::move(forward));
   }
 

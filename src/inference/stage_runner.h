@@ -18,7 +18,7 @@ namespace exo {
 struct StageRunnerOptions {
   int max_batch_rows = 512;  // prefill chunk budget of one batch
   int max_sequences = 64;    // running at once; more wait in the queue
-  int max_queue = 256;       // waiting sessions; more are refused (429)
+  int max_queue = 1024;      // waiting sessions; more are refused (429)
 };
 
 // For metrics, the web page and tests that look for leaks. Zero where a stage is not the head.

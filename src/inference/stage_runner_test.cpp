@@ -7,11 +7,18 @@
 
 #include "inference/fake_engine.h"
 #include "inference/ring_under_test.h"
+#include "inference/sequence_images.h"
 
 namespace exo {
 namespace {
 
 constexpr int kLayers = 5;
+constexpr int kImageTokens = 6;
+constexpr TokenId kImageToken = 63;
+
+std::shared_ptr<const Image> picture(uint8_t color) {
+  return std::make_shared<Image>(Image{1, 1, {color, color, color}});
+}
 
 Placement make_placement(int stages, int kv_tokens, WireDtype wire) {
   Placement placement;
@@ -19,6 +26,10 @@ Placement make_placement(int stages, int kv_tokens, WireDtype wire) {
   placement.epoch = 3;
   placement.card.layer_count = kLayers;
   placement.card.vocab_size = 64;
+  placement.card.vision = true;
+  placement.card.image_size = 1;
+  placement.card.image_tokens = kImageTokens;
+  placement.card.image_token = kImageToken;
   placement.context_length = 96;
   placement.kv_capacity_tokens = kv_tokens;
   placement.wire_dtype = wire;
@@ -41,7 +52,8 @@ std::vector<TokenId> expected_ids(const SessionOpen& open, size_t count) {
   std::vector<TokenId> ids = open.prompt_ids;
   ids.insert(ids.end(), open.emitted_ids.begin(), open.emitted_ids.end());
   const size_t begin = ids.size();
-  while (ids.size() < begin + count) ids.push_back(fake_greedy_token(ids, kLayers));
+  while (ids.size() < begin + count)
+    ids.push_back(fake_greedy_token(ids, kLayers, 64, open.images));
   return {ids.begin() + static_cast<ptrdiff_t>(begin), ids.end()};
 }
 
@@ -58,6 +70,18 @@ SessionOpen make_request(std::mt19937_64& random, uint64_t session,
     const auto& said = earlier->second.ids;
     open.prompt_ids.insert(open.prompt_ids.end(), said.begin(), said.end());
     if (open.prompt_ids.size() > 60) open.prompt_ids.resize(60);
+    const int length = static_cast<int>(open.prompt_ids.size());
+    open.images = images_within(earlier->second.open.images, 0, length);
+    std::erase_if(open.images, [&](const PlacedImage& placed) {
+      return placed.first_position + placed.token_count > length;
+    });
+    // The same ids, but another picture.
+    if (!open.images.empty() && random() % 3 == 0) open.images.back().image = picture(9);
+  }
+  if (random() % 3 == 0) {
+    const int position = static_cast<int>(open.prompt_ids.size());
+    open.images.push_back({picture(static_cast<uint8_t>(random() % 3)), position, kImageTokens});
+    open.prompt_ids.insert(open.prompt_ids.end(), kImageTokens, kImageToken);
   }
   const size_t more = 1 + random() % 20;
   for (size_t i = 0; i < more; ++i) open.prompt_ids.push_back(static_cast<TokenId>(random() % 64));

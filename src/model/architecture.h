@@ -21,6 +21,7 @@ namespace exo {
 
 class KvCache;
 class Weights;
+struct GgufForm;
 
 // Which shard needs a tensor.
 enum class Part { embedding, layer, head };
@@ -36,11 +37,14 @@ struct WeightSpec {
   SplitAxis split = SplitAxis::none;
   // Where `shape` is only a part of what the file holds under `name`: the file's shape, and the row
   // the part begins at, counting all dimensions but the last as rows (a fused projection's share,
-  // one expert of a stack [experts, m, k]).
+  // one expert of a stack [experts, m, k]). A row may be several of the file's, one after another.
   Shape stored = {};
   int64_t row_begin = 0;
-  bool made = false;  // by the family's `read`, from the tensor `name`
-  float offset = 0;   // added to every element (vectors only): Gemma stores its norms less one
+  bool made = false;                          // by the family's `read`, from the tensor `name`
+  bool as_stored = false;                     // never quantised when it is loaded
+  bool optional = false;                      // declared, but some checkpoints go without
+  std::vector<std::string> other_names = {};  // that some checkpoints have instead of `name`
+  float offset = 0;  // added to every element (vectors only): Gemma stores its norms less one
 };
 
 // What a step has at hand. Rows of all entries lie one after another.
@@ -53,6 +57,17 @@ struct StepContext {
   std::span<const AttentionSpan> spans;
 };
 
+// The same for an encoder: rows see all of their span, nothing is kept.
+struct EncodeContext {
+  const Config& config;
+  const Weights& weights;
+  Ops& ops;
+  std::span<const int32_t> positions;    // [n], from 0 in each span
+  std::span<const int32_t> token_types;  // [n]
+  std::span<const RowSpan> spans;        // one for each sequence
+};
+
+// A family has embed, layer and head, or is an encoder and has encode and pool.
 struct Architecture {
   std::string_view family;                       // the file's name
   std::span<const std::string_view> names;       // in config.json: "LlamaForCausalLM"
@@ -71,10 +86,20 @@ struct Architecture {
   // A weight that no file holds as it is used (WeightSpec::made); null where there is none.
   Result<HostTensor> (*read)(const WeightSpec& spec, const Config& config,
                              const TensorFiles& files) = nullptr;
+  // The network as GGUF describes it (model/gguf_form.h), from its config.json; null where it
+  // cannot.
+  Result<GgufForm> (*to_gguf)(const Config& config, const JsonObject& json) = nullptr;
+
+  // Encoders only.
+  Tensor (*encode)(const EncodeContext& step,
+                   std::span<const TokenId> ids) = nullptr;  // -> [n, hidden]
+  Tensor (*pool)(const EncodeContext& step,
+                 const Tensor& x) = nullptr;  // first rows [m, hidden] -> [m, hidden]
 };
 
 std::span<const Architecture* const> architectures();
 // By the names config.json and GGUF use; unsupported names what is known.
+inline bool is_encoder(const Architecture& architecture) { return architecture.encode != nullptr; }
 Result<const Architecture*> find_architecture(std::string_view name);
 Result<const Architecture*> find_gguf_architecture(std::string_view name);
 

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <any>
+#include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,10 +29,40 @@ struct ExpertsConfig {
   }
 };
 
-// FP8 weights with a scale for each block of rows and columns, in "NAME_scale_inv".
-struct BlockScales {
-  int rows = 0;  // of a block; 0: the weights have none
-  int columns = 0;
+// What config.json says of the rotation, as far as GGUF's keys repeat it; `rope` is what it makes.
+struct RopeOrigin {
+  double theta = 10000;
+  std::string scaling = "default";  // "linear", "llama3", "yarn", "longrope"
+  double factor = 1;
+  double original_context = 0;
+  double beta_fast = 32, beta_slow = 1;
+  bool truncate = true;
+};
+
+// A tower that turns a picture into rows that take the place of token embeddings: CLIP's vision
+// transformer (Radford et al. 2021) and the projector of LLaVA 1.5 (Liu et al. 2023).
+struct VisionConfig {
+  int image_size = 0;  // pixels of a side: pictures are squares
+  int patch_size = 0;
+  int hidden_size = 0;
+  int intermediate_size = 0;
+  int heads = 0;
+  int layer_count = 0;              // that are run: up to the last whose output is used
+  std::vector<int> feature_layers;  // used, side by side: output of layer i, 0 being the input
+  bool keep_class = false;          // the class row is a feature, too
+  Gelu activation = Gelu::quick;
+  Gelu projector_activation = Gelu::erf;
+  bool projector_bias = true;
+  float norm_eps = 0;
+  bool swapped_mlp = false;  // GGUF: "ffn_up" is what narrows, as old converters wrote
+  TokenId image_token = -1;  // the id whose rows are replaced
+  // A channel's value is (byte * scale - mean) / deviation; CLIP's by default.
+  double pixel_scale = 1.0 / 255;
+  std::array<float, 3> pixel_mean = {0.48145466f, 0.4578275f, 0.40821073f};
+  std::array<float, 3> pixel_deviation = {0.26862954f, 0.26130258f, 0.27577711f};
+
+  int patches() const { return (image_size / patch_size) * (image_size / patch_size); }
+  int tokens() const { return patches() + (keep_class ? 1 : 0); }
 };
 
 struct Config {
@@ -51,13 +83,15 @@ struct Config {
   bool mlp_bias = false;
   bool qk_norm = false;  // queries and keys are normed per head
   ExpertsConfig experts;
-  BlockScales scales;
   RopeParams rope;
+  RopeOrigin rope_origin;
   // A sequence longer than this (tokens) turns by `far_rope` instead; 0: never (longrope).
   int far_beyond = 0;
   RopeParams far_rope;
-  bool gguf = false;  // weights carry llama.cpp's names
-  std::any extra;     // what only this family has
+  std::optional<VisionConfig> vision;
+  int token_types = 0;  // encoders: kinds of tokens
+  bool gguf = false;    // weights carry llama.cpp's names
+  std::any extra;       // what only this family has
 
   int window_of(int layer) const {
     return layer_windows.empty() ? window : layer_windows[static_cast<size_t>(layer)];

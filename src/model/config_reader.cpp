@@ -5,6 +5,33 @@
 #include <cmath>
 
 namespace exo {
+namespace {
+
+// Keys of config.json that do not change what is computed for a text.
+// clang-format off
+constexpr std::string_view kEverywhere[] = {
+    "architectures", "model_type", "bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id",
+    "sep_token_id", "cls_token_id", "mask_token_id", "decoder_start_token_id",
+    "initializer_range", "transformers_version", "torch_dtype", "dtype", "use_cache",
+    "attention_dropout", "hidden_dropout", "resid_pdrop", "pretraining_tp", "_name_or_path",
+    "_from_model_config", "_attn_implementation_autoset", "attn_implementation",
+    "max_sequence_length", "return_dict", "return_dict_in_generate", "output_attentions",
+    "output_hidden_states", "output_scores", "torchscript", "use_bfloat16", "is_decoder",
+    "is_encoder_decoder", "add_cross_attention", "cross_attention_hidden_size",
+    "chunk_size_feed_forward", "finetuning_task", "id2label", "label2id", "num_labels",
+    "problem_type", "task_specific_params", "tokenizer_class", "prefix", "temperature", "top_k",
+    "top_p", "typical_p", "repetition_penalty", "do_sample", "max_length", "min_length",
+    "num_beams", "unsloth_version", "unsloth_fixed", "unsloth_tokenizer", "license",
+    "is_llama_config", "transformers.js_config", "embd_pdrop", "neftune_noise_alpha",
+    "_flash_attn_2_enabled", "use_flash_attn", "base_model", "bad_words_ids",
+    "begin_suppress_tokens", "diversity_penalty", "early_stopping",
+    "encoder_no_repeat_ngram_size", "exponential_decay_length_penalty", "forced_bos_token_id",
+    "forced_eos_token_id", "length_penalty", "no_repeat_ngram_size", "num_beam_groups",
+    "num_return_sequences", "pruned_heads", "remove_invalid_values", "suppress_tokens",
+    "tf_legacy_loss", "tie_encoder_decoder", "gradient_checkpointing", "classifier_dropout"};
+// clang-format on
+
+}  // namespace
 
 std::string ConfigReader::full(std::string_view key) {
   std::string name = prefix_ + std::string(key);
@@ -64,6 +91,17 @@ bool ConfigReader::present(std::string_view key) {
 
 void ConfigReader::known(std::span<const std::string_view> keys) {
   for (const std::string_view key : keys) full(key);
+}
+
+void ConfigReader::known_everywhere() { known(kEverywhere); }
+
+Gelu ConfigReader::gelu(std::string_view key, std::string_view fallback) {
+  const std::string name = text(key, fallback);
+  if (name == "gelu") return Gelu::erf;
+  if (name == "quick_gelu") return Gelu::quick;
+  if (name != "gelu_new" && name != "gelu_pytorch_tanh" && name != "gelu_fast")
+    fail(unsupported(fmt::format("the activation '{}' of '{}' is not known here", name, key)));
+  return Gelu::tanh;
 }
 
 Result<void> ConfigReader::finish() const {

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "backend/ops.h"
 #include "base/result.h"
 #include "core/json.h"
 
@@ -26,9 +27,11 @@ class ConfigReader {
   double number(std::string_view key, double fallback);
   bool flag(std::string_view key, bool fallback);
   std::string text(std::string_view key, std::string_view fallback);
-  const JsonObject* object(std::string_view key);  // nullptr when absent or null
-  bool present(std::string_view key);              // there, perhaps null
+  const JsonObject* object(std::string_view key);              // nullptr when absent or null
+  bool present(std::string_view key);                          // there, perhaps null
+  Gelu gelu(std::string_view key, std::string_view fallback);  // as Hugging Face names them
   void known(std::span<const std::string_view> keys);
+  void known_everywhere();  // keys of any config.json that do not change what is computed
   void fail(Error error);
 
   // The first error; or unsupported, naming a key (with our prefix) that was never asked for and

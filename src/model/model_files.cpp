@@ -12,7 +12,10 @@
 #include "backend/op_shapes.h"
 #include "base/file.h"
 #include "model/config_reader.h"
+#include "model/vision.h"
 #include "model/weights.h"
+#include "tensor/quantized_files.h"
+#include "tensor/stacked_experts.h"
 
 namespace exo {
 namespace {
@@ -97,11 +100,12 @@ Result<void> count_bytes(ModelFiles& model, WeightFormat format) {
   card.layer_bytes.assign(static_cast<size_t>(model.config.layer_count), 0);
   std::map<std::string_view, uint64_t> by_dtype;
   std::set<std::tuple<std::string, int64_t, int>> counted;
-  for (const WeightSpec& spec : model.architecture->declare(model.config)) {
-    HostTensor tensor = TRY(find_weight(spec, *model.tensors));
-    if (tensor.dtype == DType::f8_e4m3)  // what it is loaded as
-      tensor.dtype = tensor.shape.back() % 32 == 0 ? DType::f8_32 : DType::f32;
-    const DType loaded = shapes::weight_dtype(tensor, format);
+  for (const WeightSpec& spec :
+       declared_weights(*model.architecture, model.config, *model.tensors)) {
+    const TensorInfo found = TRY(find_weight(spec, *model.tensors));
+    const HostTensor tensor{found.dtype, found.shape, {}, nullptr};
+    const DType loaded =
+        shapes::weight_dtype(tensor, spec.as_stored ? WeightFormat::as_stored : format);
     const uint64_t bytes = row_bytes(loaded, tensor.elements());
     if (spec.part == Part::embedding) card.embedding_bytes += bytes;
     if (spec.part == Part::head) card.head_bytes += bytes;
@@ -130,6 +134,13 @@ Result<void> fill_card(ModelFiles& model) {
   card.hidden_size = config.hidden_size;
   card.vocab_size = config.vocab_size;
   card.context_length = config.context_length;
+  card.embeds = is_encoder(*model.architecture);
+  if (config.vision) {
+    card.vision = true;
+    card.image_size = config.vision->image_size;
+    card.image_tokens = config.vision->tokens();
+    card.image_token = config.vision->image_token;
+  }
   constexpr uint64_t kKvElementBytes = 2;  // f16; backends that keep f32 need twice as much
   for (int layer = 0; layer < config.layer_count; ++layer) {
     const KvSpec kv = model.architecture->kv(config, layer);
@@ -149,33 +160,58 @@ Result<const Architecture*> architecture_of(const JsonObject& config) {
   return invalid_argument("neither 'architectures' nor 'model_type' says what model this is");
 }
 
-// How the weights are packed; what the numbers mean is refused where it is not known.
-Result<BlockScales> read_quantization(const JsonObject& quantization) {
-  ConfigReader reader(quantization);
-  const std::string method = reader.text("quant_method", "(none)");
-  if (method == "mxfp4") return BlockScales{};  // gpt-oss: each tensor says it by its name
-  if (method != "fp8")
-    return unsupported(fmt::format(
-        "weights quantised by '{}' cannot be read; take the model as bf16, FP8 or GGUF", method));
-  const JsonArray* sizes = TRY(get_array(quantization, "weight_block_size"));
-  const auto size_at = [&](size_t i) {
-    return sizes != nullptr && sizes->size() == 2 && (*sizes)[i].is_int64()
-               ? static_cast<int>(std::clamp<int64_t>((*sizes)[i].get_int64(), 0, 1 << 20))
-               : 0;
-  };
-  const BlockScales scales{size_at(0), size_at(1)};
-  if (scales.rows <= 0 || scales.columns <= 0)
-    return unsupported("FP8 weights without a 'weight_block_size' of two numbers");
-  return scales;
+// How sentence-transformers makes one vector out of a row for each token.
+Result<Pooling> read_pooling(const fs::path& folder) {
+  const JsonObject json = TRY(read_optional(folder / "1_Pooling" / "config.json"));
+  std::string chosen = TRY(get_string(json, "pooling_mode")).value_or("");
+  for (const auto& [key, value] : json) {
+    constexpr std::string_view kPrefix = "pooling_mode_";
+    const std::string_view name(key.data(), key.size());
+    if (!name.starts_with(kPrefix) || value != true) continue;
+    if (!chosen.empty()) chosen += " and ";
+    chosen += name.substr(kPrefix.size());
+  }
+  if (chosen == "cls_token" || chosen == "cls") return Pooling::cls;
+  if (chosen.empty() || chosen == "mean_tokens" || chosen == "mean") return Pooling::mean;
+  return unsupported(fmt::format("pooling by '{}' is not known here", chosen));
+}
+
+// What comes after the encoder; more than pooling and normalising is not known.
+Result<void> check_modules(const fs::path& folder) {
+  std::error_code ignored;
+  const fs::path file = folder / "modules.json";
+  if (!fs::exists(file, ignored)) return {};
+  auto json = parse_json(TRY(read_file(file, kMostJsonBytes)));
+  if (!json.ok()) return json.error().in(file.string());
+  if (!json->is_array()) return corrupt(file.string() + ": expected a JSON array");
+  for (const Json& module : json->get_array()) {
+    if (!module.is_object()) return corrupt(file.string() + ": expected objects");
+    const auto type = TRY(get_string(module.get_object(), "type")).value_or("");
+    const std::string name = type.substr(type.rfind('.') + 1);
+    if (name != "Transformer" && name != "Pooling" && name != "Normalize")
+      return unsupported(
+          fmt::format("{}: a module of the type '{}' is not known here", file.string(), type));
+  }
+  return {};
+}
+
+// What is done to a picture before the tower; transformers 5 has it inside another file.
+Result<void> read_preprocessor(const fs::path& folder, VisionConfig& vision) {
+  const fs::path own = folder / "preprocessor_config.json",
+                 shared = folder / "processor_config.json";
+  const JsonObject alone = TRY(read_optional(own)), around = TRY(read_optional(shared));
+  const JsonObject* inside = TRY(get_object(around, "image_processor"));
+  const bool nested = alone.empty() && inside != nullptr;
+  auto read = vision::read_preprocessor(nested ? *inside : alone, vision);
+  if (!read.ok()) return read.error().in((nested ? shared : own).string());
+  return {};
 }
 
 Result<void> parse_checkpoint(ModelFiles& model, const JsonObject& config) {
   model.architecture = TRY(architecture_of(config));
   JsonObject numbers = config;
-  numbers.erase("quantization_config");
+  for (const char* key : {"quantization_config", "quantization"}) numbers.erase(key);
   model.config = TRY(model.architecture->parse_config(numbers));
-  const JsonObject* quantization = TRY(get_object(config, "quantization_config"));
-  if (quantization != nullptr) model.config.scales = TRY(read_quantization(*quantization));
   return {};
 }
 
@@ -184,9 +220,18 @@ Result<ModelFiles> open_checkpoint(const fs::path& folder, std::string id) {
   const JsonObject config = TRY(read_object(folder / "config.json"));
   if (auto parsed = parse_checkpoint(model, config); !parsed.ok())
     return parsed.error().in((folder / "config.json").string());
-  model.tensors = TRY(open_safetensors(folder));
+  if (model.config.vision) TRY(read_preprocessor(folder, *model.config.vision));
+  auto quantized = open_quantized(TRY(open_safetensors(folder)), config);
+  if (!quantized.ok()) return located(quantized.error(), folder);
+  model.tensors = unstack_experts(std::move(quantized).value());
   if (auto filled = fill_card(model); !filled.ok()) return located(filled.error(), folder);
 
+  if (model.card.embeds) {
+    TRY(check_modules(folder));
+    auto pooling = read_pooling(folder);
+    if (!pooling.ok()) return pooling.error().in((folder / "1_Pooling/config.json").string());
+    model.pooling = *pooling;
+  }
   const JsonObject generation = TRY(read_optional(folder / "generation_config.json"));
   auto defaults = read_defaults(generation);
   if (!defaults.ok()) return defaults.error().in((folder / "generation_config.json").string());
@@ -205,13 +250,61 @@ Result<ModelFiles> open_checkpoint(const fs::path& folder, std::string id) {
   return model;
 }
 
-Result<ModelFiles> open_gguf_model(const fs::path& file, std::string id) {
+// llama.cpp keeps a model's vision tower in a file of its own, "mmproj-....gguf", beside the
+// others.
+struct GgufFolder {
+  std::vector<fs::path> models, towers;  // of a split model its first part
+
+  explicit GgufFolder(const fs::path& folder) {
+    std::error_code error;
+    std::vector<fs::path> inner;
+    fs::directory_iterator entry(folder, error);
+    for (const fs::directory_iterator end; !error && entry != end; entry.increment(error)) {
+      std::error_code ignored;
+      if (entry->is_directory(ignored)) inner.push_back(entry->path());
+      add(entry->path());
+    }
+    // Hubs keep the parts of a large model in a folder of their own.
+    if (!models.empty() || inner.size() != 1) return;
+    entry = fs::directory_iterator(inner.front(), error);
+    for (const fs::directory_iterator end; !error && entry != end; entry.increment(error))
+      add(entry->path());
+  }
+  void add(fs::path file) {
+    if (file.extension() == ".partial") file.replace_extension();  // on its way
+    if (file.extension() != ".gguf") return;
+    auto part = parse_gguf_part_name(file.filename().string());
+    if (part) part->part = 1;
+    if (part) file.replace_filename(gguf_part_name(*part));
+    std::vector<fs::path>& list = is_tower(file) ? towers : models;
+    if (std::find(list.begin(), list.end(), file) == list.end()) list.push_back(file);
+  }
+  static bool is_tower(const fs::path& file) {
+    return file.filename().string().find("mmproj") != std::string::npos;
+  }
+};
+
+// The only tower in the folder of `file`, if it speaks the model's language: rows as wide as its.
+fs::path tower_of(const fs::path& file) {
+  const GgufFolder folder(file.parent_path());
+  if (GgufFolder::is_tower(file) || folder.towers.size() != 1) return {};
+  const auto model = open_gguf(file), tower = open_gguf(folder.towers.front());
+  if (!model.ok() || !tower.ok()) return {};
+  const auto table = (*model)->find("token_embd.weight"), out = (*tower)->find("mm.2.weight");
+  const bool fits = table.ok() && out.ok() && table->shape.size() == 2 && out->shape.size() == 2 &&
+                    table->shape[1] == out->shape[0];
+  return fits ? folder.towers.front() : fs::path();
+}
+
+Result<ModelFiles> open_gguf_model(const fs::path& file, std::string id,
+                                   const fs::path& tower = {}) {
   ModelFiles model;
-  model.tensors = TRY(open_gguf(file));
+  model.tensors = TRY(open_gguf(file, tower));
   const JsonObject& metadata = model.tensors->metadata();
   const auto parse = [&]() -> Result<void> {
     const auto name = TRY(get_string(metadata, "general.architecture"));
-    model.architecture = TRY(find_gguf_architecture(name.value_or("(none)")));
+    model.architecture = TRY(tower.empty() ? find_gguf_architecture(name.value_or("(none)"))
+                                           : find_architecture("llava"));
     model.config = TRY(model.architecture->parse_gguf(metadata, *model.tensors));
     return fill_card(model);
   };
@@ -223,7 +316,8 @@ Result<ModelFiles> open_gguf_model(const fs::path& file, std::string id) {
       if (std::find(card.eos_ids.begin(), card.eos_ids.end(), eos) == card.eos_ids.end())
         card.eos_ids.push_back(eos);
   card.has_chat_template = metadata.contains("tokenizer.chat_template");
-  card.id = id.empty() ? file.stem().string() : std::move(id);
+  const auto part = parse_gguf_part_name(file.filename().string());
+  card.id = !id.empty() ? std::move(id) : part ? part->base : file.stem().string();
   card.path = file.string();
   card.fingerprint = sha256_hex("gguf\n" + model.tensors->header_digest());
   return model;
@@ -237,6 +331,15 @@ Result<ModelCard> card_in_format(const ModelFiles& model, WeightFormat format) {
   return std::move(other.card);
 }
 
+Result<fs::path> find_gguf(const fs::path& folder) {
+  const GgufFolder gguf(folder);
+  if (gguf.models.size() == 1 && gguf.towers.size() <= 1) return gguf.models.front();
+  return not_found(fmt::format(
+      "{}: {}", folder.string(),
+      gguf.models.empty() ? "there is no config.json and no .gguf file, so this is no model folder"
+                          : "there are several .gguf files; name one of them"));
+}
+
 Result<ModelFiles> open_model(const fs::path& given, std::string id) {
   std::error_code error;
   fs::path path = fs::weakly_canonical(given, error);
@@ -245,22 +348,15 @@ Result<ModelFiles> open_model(const fs::path& given, std::string id) {
     return not_found(fmt::format("{}: there is no such file or folder", given.string()));
   if (!fs::is_directory(path, error)) {
     if (path.extension() == ".gguf" || begins_as_gguf(path))
-      return open_gguf_model(path, std::move(id));
+      return open_gguf_model(path, std::move(id), tower_of(path));
     return unsupported(
         fmt::format("{}: expected a folder with config.json and model.safetensors, or a .gguf file",
                     path.string()));
   }
   if (fs::exists(path / "config.json", error)) return open_checkpoint(path, std::move(id));
-  std::vector<fs::path> gguf;
-  for (const auto& entry : fs::directory_iterator(path, error)) {
-    const fs::path& file = entry.path();
-    const fs::path name = file.extension() == ".partial" ? file.parent_path() / file.stem() : file;
-    if (name.extension() == ".gguf") gguf.push_back(name);
-  }
-  if (gguf.size() == 1) return open_gguf_model(gguf.front(), std::move(id));
-  return not_found(fmt::format("{}: {}", path.string(),
-                               gguf.empty() ? "there is no config.json, so this is no model folder"
-                                            : "there are several .gguf files; name one of them"));
+  const GgufFolder gguf(path);
+  const fs::path tower = gguf.towers.size() == 1 ? gguf.towers.front() : fs::path();
+  return open_gguf_model(TRY(find_gguf(path)), std::move(id), tower);
 }
 
 }  // namespace exo

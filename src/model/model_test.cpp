@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <numbers>
@@ -100,6 +101,95 @@ TEST(Config, SizesOutOfRangeAreErrors) {
     EXPECT_FALSE(parse(llama(bad)).ok()) << bad;
 }
 
+// A BERT or LLaVA config with `more` members in front.
+std::string bert(const std::string& more) {
+  return R"({"architectures": ["BertModel"], )" + more + R"("model_type": "bert"})";
+}
+std::string llava(const std::string& text, const std::string& vision, const std::string& more) {
+  return R"({"architectures": ["LlavaForConditionalGeneration"], "text_config": {)" + text +
+         R"("torch_dtype": "float16"}, "vision_config": {)" + vision +
+         R"("model_type": "clip_vision_model"}, )" + more + R"("model_type": "llava"})";
+}
+std::string message_of(const std::string& text) {
+  const auto config = parse(text);
+  return config.ok() ? "accepted" : config.error().message;
+}
+
+TEST(Config, AnEncodersAbsentKeysAreBerts) {
+  const Config config = parse(bert("")).value();
+  EXPECT_EQ(std::tuple(config.layer_count, config.hidden_size, config.heads, config.vocab_size,
+                       config.context_length, config.token_types),
+            std::tuple(12, 768, 12, 30522, 512, 2));
+  EXPECT_FLOAT_EQ(config.norm_eps, 1e-12f);
+  for (const char* bad :
+       {R"("position_embedding_type": "relative_key", )", R"("is_decoder": true, )",
+        R"("hidden_act": "relu", )", R"("num_attention_heads": 7, )", R"("alibi": true, )"})
+    EXPECT_NE(message_of(bert(bad)), "accepted") << bad;
+  EXPECT_EQ(message_of(bert(R"("hidden_act": "gelu_new", "classifier_dropout": 0.1, )")),
+            "accepted");
+}
+
+TEST(Config, LlavasAbsentKeysAreThoseOfItsParts) {
+  // As llava-1.5-7b publishes it: little more than what differs from the defaults.
+  const Config config =
+      parse(llava(R"("max_position_embeddings": 4096, "model_type": "llama",
+                     "rms_norm_eps": 1e-05, "vocab_size": 32064, )",
+                  R"("hidden_size": 1024, "image_size": 336, "intermediate_size": 4096,
+                     "num_attention_heads": 16, "num_hidden_layers": 24, "patch_size": 14,
+                     "projection_dim": 768, "vocab_size": 32000, )",
+                  R"("image_token_index": 32000, "ignore_index": -100, "pad_token_id": 32001, )"))
+          .value();
+  EXPECT_EQ(std::tuple(config.layer_count, config.hidden_size, config.heads, config.kv_heads,
+                       config.intermediate_size),
+            std::tuple(32, 4096, 32, 32, 11008));
+  EXPECT_EQ(config.vision->layer_count, 23);
+  EXPECT_EQ(config.vision->tokens(), 576);
+  EXPECT_EQ(config.vision->image_token, 32000);
+  EXPECT_TRUE(config.vision->projector_bias);
+
+  const std::string text = R"("vocab_size": 32064, )";
+  const auto vision = [&](const std::string& tower, const std::string& more) {
+    return *parse(llava(text, tower, more))->vision;
+  };
+  EXPECT_EQ(vision("", "").image_size, 224);
+  EXPECT_EQ(vision("", R"("vision_feature_select_strategy": "full", )").tokens(), 50);
+  EXPECT_EQ(vision("", R"("vision_feature_layer": -1, )").layer_count, 12);
+  EXPECT_EQ(vision("", R"("vision_feature_layer": [3, -13, 5], )").feature_layers,
+            (std::vector<int>{3, 0, 5}));
+  EXPECT_EQ(parse(R"({"architectures": ["LlavaForConditionalGeneration"],
+                      "image_token_index": 7})")
+                ->vision->image_size,
+            336);  // no vision_config at all means another tower
+  const Config mistral =
+      parse(llava(R"("model_type": "mistral", "vocab_size": 32002, )", "", "")).value();
+  EXPECT_EQ(std::tuple(mistral.intermediate_size, mistral.kv_heads, mistral.window),
+            std::tuple(14336, 8, 4096));
+}
+
+TEST(Config, WhatLlavaCannotBeIsRefusedByName) {
+  const auto message = [](const std::string& vision, const std::string& more) {
+    return message_of(llava(R"("vocab_size": 32064, )", vision, more));
+  };
+  for (const auto& [more, named] :
+       {std::pair{R"("vision_feature_layer": 14, )", "14"},
+        {R"("vision_feature_layer": [], )", "vision_feature_layer"},
+        {R"("vision_feature_select_strategy": "cls", )", "cls"},
+        {R"("image_token_index": 32064, )", "32064"},
+        {R"("projector_hidden_act": "relu", )", "relu"},
+        {R"("image_grid_pinpoints": [[336, 672]], )", "image_grid_pinpoints"}})
+    EXPECT_NE(message("", more).find(named), std::string::npos) << message("", more);
+  for (const auto& [tower, named] : {std::pair{R"("hidden_size": 100, "x": 1, )", "'x'"},
+                                     {R"("num_channels": 1, )", "num_channels"},
+                                     {R"("patch_size": 500, )", "out of range"},
+                                     {R"("num_attention_heads": 7, )", "7"}})
+    EXPECT_NE(message(tower, "").find(named), std::string::npos) << message(tower, "");
+  for (const char* text : {R"("model_type": "llava", )", R"("model_type": "bert", )",
+                           R"("model_type": "gemma2", "head_dim": 8, "hidden_size": 64,
+                              "num_hidden_layers": 2, "intermediate_size": 64, "vocab_size": 33000,
+                              "num_attention_heads": 4, "num_key_value_heads": 4, )"})
+    EXPECT_NE(message_of(llava(text, "", "")).find("text_config"), std::string::npos) << text;
+}
+
 TEST(RopeScaling, FollowsThePublishedFormulas) {
   const auto inverse = rope_frequencies(10000, 64);
   EXPECT_FLOAT_EQ(scale_linear(inverse, 4).inverse[3], inverse[3] / 4);
@@ -169,6 +259,84 @@ TEST_F(ModelFolder, BecomesACard) {
   EXPECT_EQ(open_model((kModels / "llama3/f32/").string())->card.id, "f32");
   edit("config.json", "512", "256");
   EXPECT_NE(card.fingerprint, open_model(folder_)->card.fingerprint);
+}
+
+// Everywhere in the headers of the folder's weights and in their index.
+void rename_tensors(const fs::path& folder, const std::string& from, const std::string& to) {
+  const auto replace = [&](std::string& text) {
+    for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+      text.replace(at, from.size(), to);
+  };
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (!entry.is_regular_file()) continue;
+    std::string text = read_file(entry.path(), 1 << 20).value();
+    if (entry.path().extension() == ".safetensors") {
+      uint64_t size = 0;
+      std::memcpy(&size, text.data(), sizeof size);
+      std::string header = text.substr(8, size);
+      replace(header);
+      const uint64_t longer = header.size();
+      text =
+          std::string(reinterpret_cast<const char*>(&longer), 8) + header + text.substr(8 + size);
+    } else if (entry.path().filename() == "model.safetensors.index.json") {
+      replace(text);
+    }
+    ASSERT_TRUE(write_file(entry.path(), text).ok());
+  }
+}
+
+TEST_F(ModelFolder, LlavaMayHaveTheNamesOfTransformers5) {
+  fs::remove_all(folder_);
+  fs::copy(kModels / "llava/bf16", folder_);
+  const ModelCard hub = open_model(folder_)->card;
+  EXPECT_EQ(hub.total_bytes(), hub.embedding_bytes + hub.head_bytes + hub.layer_bytes[0] * 3);
+  EXPECT_GT(hub.embedding_bytes, 288u * 64 * 2 + 17u * 48 * 2);  // the tower, too
+  rename_tensors(folder_, "\"language_model.model.", "\"model.language_model.");
+  rename_tensors(folder_, "\"language_model.lm_head", "\"lm_head");
+  rename_tensors(folder_, "\"vision_tower.", "\"model.vision_tower.");
+  rename_tensors(folder_, "\"multi_modal_projector.", "\"model.multi_modal_projector.");
+  const auto renamed = open_model(folder_);
+  ASSERT_TRUE(renamed.ok()) << renamed.error().message;
+  EXPECT_EQ(renamed->card.total_bytes(), hub.total_bytes());
+  rename_tensors(folder_, "\"model.vision_tower.vision_model.", "\"model.vision_tower.");
+  EXPECT_TRUE(open_model(folder_).ok()) << message();
+  rename_tensors(folder_, "layers.2.mlp.fc1.bias", "layers.2.mlp.fc3.bias");
+  EXPECT_NE(message().find("layers.2.mlp.fc1.bias"), std::string::npos) << message();
+}
+
+TEST_F(ModelFolder, ThePreprocessorIsReadOrRefused) {
+  fs::remove_all(folder_);
+  fs::copy(kModels / "llava/bf16", folder_);
+  edit("preprocessor_config.json", "0.48145466", "0.25");
+  EXPECT_EQ(open_model(folder_)->config.vision->pixel_mean[0], 0.25f);
+  edit("preprocessor_config.json", "\"shortest_edge\": 28", "\"shortest_edge\": 32");
+  EXPECT_NE(message().find("'size'"), std::string::npos) << message();
+  fs::remove(folder_ / "preprocessor_config.json");
+  EXPECT_EQ(open_model(folder_)->config.vision->pixel_mean[0], 0.48145466f);
+}
+
+TEST_F(ModelFolder, AnEmbeddingModelSaysHowItPools) {
+  fs::remove_all(folder_);
+  fs::copy(kModels / "bert/bf16", folder_);
+  EXPECT_TRUE(open_model(folder_)->card.embeds);
+  EXPECT_EQ(open_model(folder_)->pooling, Pooling::mean);
+  fs::create_directory(folder_ / "1_Pooling");
+  const auto say = [&](const char* text) {
+    ASSERT_TRUE(write_file(folder_ / "1_Pooling/config.json", text).ok());
+  };
+  say(R"({"word_embedding_dimension": 64, "pooling_mode_cls_token": true,
+          "pooling_mode_mean_tokens": false})");
+  EXPECT_EQ(open_model(folder_)->pooling, Pooling::cls);
+  say(R"({"pooling_mode_max_tokens": true})");
+  EXPECT_NE(message().find("max_tokens"), std::string::npos) << message();
+  say("{}");
+  ASSERT_TRUE(
+      write_file(folder_ / "modules.json", R"([{"type": "sentence_transformers.models.Dense"}])")
+          .ok());
+  EXPECT_NE(message().find("models.Dense"), std::string::npos) << message();
+  fs::remove(folder_ / "modules.json");
+  rename_tensors(folder_, "pooler.dense", "qooler.dense");  // some checkpoints have none
+  EXPECT_NE(message().find("qooler"), std::string::npos) << message();
 }
 
 TEST_F(ModelFolder, DefaultsComeFromGenerationConfig) {

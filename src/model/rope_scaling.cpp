@@ -10,7 +10,10 @@ namespace exo {
 namespace {
 
 RopeFrequencies to_float(const std::vector<double>& inverse, double attention_factor = 1.0) {
-  return {{inverse.begin(), inverse.end()}, static_cast<float>(attention_factor)};
+  RopeFrequencies rope;
+  rope.inverse.assign(inverse.begin(), inverse.end());
+  rope.attention_factor = static_cast<float>(attention_factor);
+  return rope;
 }
 
 double yarn_attention_factor(double factor, double mscale = 1.0) {
@@ -158,21 +161,34 @@ Result<RopeFrequencies> read_rope(ConfigReader& config, double default_theta, in
   if (!(theta > 1) || !std::isfinite(theta))
     return invalid_argument(fmt::format("'rope_theta' is {}, which is out of range", theta));
   const std::vector<double> inverse = rope_frequencies(theta, rotary_dims);
-  if (type == "llama3") return read_llama3(scaling, inverse);
-  if (type == "longrope" || type == "su") {
+  RopeFrequencies rope;
+  if (type == "llama3") {
+    rope = TRY(read_llama3(scaling, inverse));
+  } else if (type == "longrope" || type == "su") {
     const int original =
         scaling.size("original_max_position_embeddings",
                      config.size("original_max_position_embeddings", context_length));
-    return read_longrope(scaling, *parameters, inverse, original, context_length);
-  }
-  config.present("original_max_position_embeddings");
-  if (type == "yarn") return read_yarn(scaling, inverse, theta, context_length);
-  if (type != "default" && type != "linear")
+    rope = TRY(read_longrope(scaling, *parameters, inverse, original, context_length));
+  } else if (type == "yarn") {
+    config.present("original_max_position_embeddings");
+    rope = TRY(read_yarn(scaling, inverse, theta, context_length));
+  } else if (type == "default" || type == "linear") {
+    config.present("original_max_position_embeddings");
+    const double factor = type == "linear" ? scaling.number("factor", 0) : 1;
+    TRY(scaling.finish());
+    if (!positive(factor)) return invalid_argument("linear rope scaling needs a positive factor");
+    rope = scale_linear(inverse, factor);
+  } else {
     return unsupported(fmt::format("rope scaling of type '{}' is not known here", type));
-  const double factor = type == "linear" ? scaling.number("factor", 0) : 1;
-  TRY(scaling.finish());
-  if (!positive(factor)) return invalid_argument("linear rope scaling needs a positive factor");
-  return scale_linear(inverse, factor);
+  }
+  rope.origin = {theta,
+                 type,
+                 scaling.number("factor", 1),
+                 scaling.number("original_max_position_embeddings", context_length),
+                 scaling.number("beta_fast", 32),
+                 scaling.number("beta_slow", 1),
+                 scaling.flag("truncate", true)};
+  return rope;
 }
 
 }  // namespace exo

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "model/config.h"
 #include "model/config_reader.h"
 
 namespace exo {
@@ -14,6 +15,7 @@ struct RopeFrequencies {
   float attention_factor = 1.0f;  // on cos and sin
   std::vector<float> far;         // longrope: for sequences longer than far_beyond tokens
   int far_beyond = 0;
+  RopeOrigin origin;
 };
 
 struct YarnParams {

@@ -3,7 +3,7 @@
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
-#include <cstring>
+#include <algorithm>
 #include <map>
 #include <set>
 #include <tuple>
@@ -33,75 +33,51 @@ HostTensor with_offset(const HostTensor& vector, float offset) {
   return {DType::f32, vector.shape, std::as_bytes(std::span(*values)), values};
 }
 
-// f8_e4m3 rows with their scales as f8_32: 9 bits a weight, and a format like any other. (Rows that
-// are not whole blocks of 32, which no large matrix has, are widened.)
-Result<HostTensor> with_block_scales(const HostTensor& weight, const WeightSpec& spec,
-                                     const BlockScales& blocks, const TensorFiles& files) {
-  const std::string name = spec.name + "_scale_inv";
-  const int64_t width = weight.shape.back(), rows = weight.elements() / width;
-  if (blocks.rows <= 0 || blocks.columns <= 0)
-    return unsupported(fmt::format("'{}' is FP8 with blocks that are not known here", spec.name));
-  const HostTensor stored = TRY(files.find(name));
-  const Shape& whole = spec.stored.empty() ? spec.shape : spec.stored;
-  const int64_t all_rows = HostTensor{.shape = whole}.elements() / width;
-  const int64_t across = (width + blocks.columns - 1) / blocks.columns;
-  if (stored.shape != Shape{(all_rows + blocks.rows - 1) / blocks.rows, across} ||
-      !converts_to_f32(stored.dtype))
-    return corrupt(fmt::format("'{}' is not one scale for each block of '{}'", name, spec.name));
-  std::vector<float> scales(static_cast<size_t>(stored.elements()));
-  to_f32(stored.dtype, stored.bytes.data(), scales);
-  const auto line_of = [&](int64_t row) {
-    return scales.data() + (spec.row_begin + row) / blocks.rows * across;
-  };
-  if (width % 32 != 0 || blocks.columns % 32 != 0) {
-    const auto values = std::make_shared<std::vector<float>>();
-    for (int64_t i = 0; i < rows * width; ++i)
-      values->push_back(
-          f8_e4m3_to_f32(std::to_integer<uint8_t>(weight.bytes[static_cast<size_t>(i)])) *
-          line_of(i / width)[i % width / blocks.columns]);
-    return HostTensor{DType::f32, weight.shape, std::as_bytes(std::span(*values)), values};
-  }
-  const auto packed =
-      std::make_shared<std::vector<std::byte>>(row_bytes(DType::f8_32, weight.elements()));
-  std::byte* out = packed->data();
-  const std::byte* in = weight.bytes.data();
-  for (int64_t row = 0; row < rows; ++row) {
-    const float* line = line_of(row);
-    for (int64_t column = 0; column < width; column += 32, in += 32, out += 36) {
-      std::memcpy(out, line + column / blocks.columns, sizeof(float));
-      std::memcpy(out + sizeof(float), in, 32);
-    }
-  }
-  return HostTensor{DType::f8_32, weight.shape, *packed, packed};
+// A bias that adds nothing, as some GPTQ checkpoints have for every matrix. One that is not on this
+// device is judged where it is: it is fetched with the matrix it stands beside.
+bool is_zero_bias(const std::string& name, const TensorFiles& files) {
+  if (!name.ends_with(".bias")) return false;
+  const auto tensor = files.find(name);
+  const auto places = files.places(name);
+  if (!tensor.ok() || !places.ok()) return false;
+  for (const TensorFiles::Place& place : *places)
+    if (!place.here) return true;
+  return std::all_of(tensor->bytes.begin(), tensor->bytes.end(),
+                     [](std::byte byte) { return byte == std::byte{0}; });
 }
 
 }  // namespace
 
-Result<HostTensor> find_weight(const WeightSpec& spec, const TensorFiles& files) {
+Result<TensorInfo> find_weight(const WeightSpec& spec, const TensorFiles& files) {
   if (spec.made && files.contains(spec.name + "_blocks"))
-    return HostTensor{DType::mxfp4, spec.shape, {}, nullptr};
+    return TensorInfo{DType::mxfp4, spec.shape};
   if (!files.contains(spec.name))
     return corrupt(
         fmt::format("the tensor '{}' is missing: is a file of the model missing?", spec.name));
-  HostTensor tensor = TRY(files.find(spec.name));
+  const TensorInfo found = TRY(files.describe(spec.name));
   if (spec.made) {
-    const bool plain = traits(tensor.dtype).block_size == 1 && tensor.dtype != DType::f8_e4m3;
-    return HostTensor{plain ? tensor.dtype : DType::f32, spec.shape, {}, nullptr};
+    const bool plain = traits(found.dtype).block_size == 1;
+    return TensorInfo{plain ? found.dtype : DType::f32, spec.shape};
   }
   const Shape& stored = spec.stored.empty() ? spec.shape : spec.stored;
-  if (tensor.shape != stored)
+  if (found.shape != stored)
     return corrupt(fmt::format("the tensor '{}' has the shape [{}], but the config asks for [{}]",
-                               spec.name, fmt::join(tensor.shape, ", "), fmt::join(stored, ", ")));
-  if (spec.stored.empty()) return tensor;
-  const size_t row = row_bytes(tensor.dtype, tensor.shape.back());
-  const int64_t rows = HostTensor{.shape = spec.shape}.elements() / spec.shape.back();
-  const size_t begin = static_cast<size_t>(spec.row_begin) * row;
-  CHECK(spec.shape.back() == stored.back() &&
-            begin + static_cast<size_t>(rows) * row <= tensor.bytes.size(),
-        "a part outside its tensor");
-  tensor.bytes = tensor.bytes.subspan(begin, static_cast<size_t>(rows) * row);
+                               spec.name, fmt::join(found.shape, ", "), fmt::join(stored, ", ")));
+  if (!converts_to_f32(found.dtype))
+    return unsupported(fmt::format(
+        "the tensor '{}' is stored as {}, which is no kind of weight that is known here", spec.name,
+        traits(found.dtype).name));
+  return TensorInfo{found.dtype, spec.shape};
+}
+
+Result<HostTensor> read_weight(const WeightSpec& spec, const TensorFiles& files) {
+  TRY(find_weight(spec, files));
+  const Shape& stored = spec.stored.empty() ? spec.shape : spec.stored;
+  CHECK(spec.shape.back() % stored.back() == 0, "a part of rows");
+  const int64_t rows = HostTensor{.shape = spec.shape}.elements() / stored.back();
+  HostTensor tensor = TRY(files.find_rows(spec.name, spec.row_begin, rows));
   tensor.shape = spec.shape;
-  return tensor;
+  return spec.offset != 0 ? with_offset(tensor, spec.offset) : tensor;
 }
 
 const Tensor& Weights::at(const std::vector<Slots>& groups, int group, int slot) {
@@ -111,40 +87,40 @@ const Tensor& Weights::at(const std::vector<Slots>& groups, int group, int slot)
   return slot < static_cast<int>(slots.size()) ? slots[static_cast<size_t>(slot)] : none;
 }
 
-Result<HostTensor> read_weight(const WeightSpec& spec, const Config& config,
-                               const TensorFiles& files) {
-  const HostTensor host = TRY(find_weight(spec, files));
-  if (host.dtype == DType::f8_e4m3) return with_block_scales(host, spec, config.scales, files);
-  return spec.offset != 0 ? with_offset(host, spec.offset) : host;
-}
-
-bool is_scale_of(std::string_view name, const std::set<std::string, std::less<>>& declared) {
-  constexpr std::string_view kSuffix = "_scale_inv";
-  return name.ends_with(kSuffix) && declared.contains(name.substr(0, name.size() - kSuffix.size()));
+std::vector<WeightSpec> declared_weights(const Architecture& architecture, const Config& config,
+                                         const TensorFiles& files) {
+  std::vector<WeightSpec> specs = architecture.declare(config);
+  for (WeightSpec& spec : specs)
+    for (const std::string& other : spec.other_names)
+      if (!files.contains(spec.name) && files.contains(other)) spec.name = other;
+  std::erase_if(
+      specs, [&](const WeightSpec& spec) { return spec.optional && !files.contains(spec.name); });
+  return specs;
 }
 
 Result<void> check_weights(const Architecture& architecture, const Config& config,
                            const TensorFiles& files) {
   std::set<std::string, std::less<>> declared;
-  for (const WeightSpec& spec : architecture.declare(config)) {
+  for (const WeightSpec& spec : declared_weights(architecture, config, files)) {
     TRY(find_weight(spec, files));
     declared.insert(spec.name);
   }
   for (const std::string& name : files.names())
-    if (!declared.contains(name) && !(config.scales.rows > 0 && is_scale_of(name, declared)) &&
-        !architecture.may_ignore(config, name))
+    if (!declared.contains(name) && !architecture.may_ignore(config, name) &&
+        !is_zero_bias(name, files))
       return unsupported(
           fmt::format("the tensor '{}' is not part of a {} model as it is known here", name,
                       architecture.family));
   return {};
 }
 
-// What packs a weight lies beside it: "x.weight" with "x.scales", "x" with "x_blocks".
+// Beside a weight lie its bias and what a "made" one is read from: "x.down_proj" with
+// "x.down_proj_blocks". What a quantised one is made of, TensorFiles::places() tells.
 std::vector<std::string> tensors_of_shard(const Architecture& architecture, const Config& config,
                                           const TensorFiles& files, const Shard& shard) {
   const auto stem = [](std::string_view name) { return name.substr(0, name.rfind('.')); };
   std::set<std::string, std::less<>> stems;
-  for (const WeightSpec& spec : architecture.declare(config))
+  for (const WeightSpec& spec : declared_weights(architecture, config, files))
     if (wanted(spec, shard)) stems.emplace(stem(spec.name));
   std::vector<std::string> all;
   for (const std::string& name : files.names())
@@ -154,11 +130,11 @@ std::vector<std::string> tensors_of_shard(const Architecture& architecture, cons
 
 Result<void> check_here(const std::vector<std::string>& names, const TensorFiles& files) {
   for (const std::string& name : names) {
-    const TensorFiles::Place place = TRY(files.place(name));
-    if (!place.here)
-      return unavailable(
-          fmt::format("{}: '{}' is not on this device yet; fetch the model with `exo download`",
-                      place.file.string(), name));
+    for (const TensorFiles::Place& place : TRY(files.places(name)))
+      if (!place.here)
+        return unavailable(
+            fmt::format("{}: '{}' is not on this device yet; fetch the model with `exo download`",
+                        place.file.string(), name));
   }
   return {};
 }
@@ -182,9 +158,10 @@ class WeightLoader {
     const std::tuple part(spec.name, spec.row_begin, spec.made ? spec.slot : -1);
     auto known = by_part_.find(part);
     if (known == by_part_.end()) {
-      const HostTensor host = TRY(spec.made ? architecture_.read(spec, config_, files_)
-                                            : read_weight(spec, config_, files_));
-      auto tensor = backend_.upload_weight(host, options_.format);
+      const HostTensor host =
+          TRY(spec.made ? architecture_.read(spec, config_, files_) : read_weight(spec, files_));
+      auto tensor =
+          backend_.upload_weight(host, spec.as_stored ? WeightFormat::as_stored : options_.format);
       if (!tensor.ok()) return tensor.error().in(spec.name);
       known = by_part_.emplace(part, std::move(tensor).value()).first;
     }
@@ -221,7 +198,8 @@ Result<Weights> load_weights(const Architecture& architecture, const Config& con
     return unsupported("slices of layers (tensor parallelism) cannot be loaded");
   TRY(check_here(tensors_of_shard(architecture, config, files, shard), files));
   WeightLoader loader(architecture, config, files, backend, options);
-  for (const WeightSpec& spec : architecture.declare(config)) TRY(loader.add(spec));
+  for (const WeightSpec& spec : declared_weights(architecture, config, files))
+    TRY(loader.add(spec));
   return loader.take();
 }
 

@@ -33,17 +33,21 @@ class Weights {
   std::vector<Slots> ends_{2};  // embedding, head
 };
 
+// What the family declares, by the names that these files use, without optional tensors that they
+// do not hold.
+std::vector<WeightSpec> declared_weights(const Architecture& architecture, const Config& config,
+                                         const TensorFiles& files);
+
 // Every declared tensor is there with its shape and can be read, and none is there that the family
 // does not know.
 Result<void> check_weights(const Architecture& architecture, const Config& config,
                            const TensorFiles& files);
 
-// What `spec` names in the files, with its shape checked; a view, nothing is copied. Of a weight
-// that is made, its shape and the type it will have, without bytes.
-Result<HostTensor> find_weight(const WeightSpec& spec, const TensorFiles& files);
-// The same as it is loaded: with its offset and block scales. Not for weights that are made.
-Result<HostTensor> read_weight(const WeightSpec& spec, const Config& config,
-                               const TensorFiles& files);
+// What `spec` names in the files, with its shape checked: the type and shape it will have. Nothing
+// is read but headers.
+Result<TensorInfo> find_weight(const WeightSpec& spec, const TensorFiles& files);
+// The same as it is loaded, with its offset. Not for weights that are made.
+Result<HostTensor> read_weight(const WeightSpec& spec, const TensorFiles& files);
 
 // The names in the files of all that this shard loads (scales and the like included).
 std::vector<std::string> tensors_of_shard(const Architecture& architecture, const Config& config,

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <set>
 
+#include "base/base64.h"
 #include "base/file.h"
 #include "core/json.h"
 #include "networking/crypto.h"
@@ -38,13 +39,7 @@ std::string decode_base64(std::string_view text) {
   std::string compact;
   for (const char c : text)
     if (c != '\n' && c != '\r' && c != ' ' && c != '\t') compact.push_back(c);
-  if (compact.empty() || compact.size() % 4 != 0) return {};
-  std::string out(compact.size() / 4 * 3, '\0');
-  const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                   reinterpret_cast<const unsigned char*>(compact.data()),
-                                   static_cast<int>(compact.size()));
-  if (size < 0) return {};
-  return out;  // trailing zero bytes of padding do not disturb PEM
+  return from_base64(compact).value_or("");
 }
 
 Result<crypto::Key> parse_cluster_key(const std::string& text) {
@@ -269,14 +264,9 @@ Result<Revocations> load_revocations(const fs::path& config_dir) {
 Result<void> save_revocations(const fs::path& config_dir, const Revocations& list) {
   JsonArray nodes;
   for (const NodeId& node : list.nodes) nodes.emplace_back(node.value);
-  std::string base64((list.signature.size() + 2) / 3 * 4 + 1, '\0');
-  const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(base64.data()),
-                                   reinterpret_cast<const unsigned char*>(list.signature.data()),
-                                   static_cast<int>(list.signature.size()));
-  base64.resize(static_cast<size_t>(size));
   const JsonObject object{{"version", list.version},
                           {"nodes", nodes},
-                          {"signature", base64},
+                          {"signature", to_base64(list.signature)},
                           {"signature_bytes", list.signature.size()}};
   return write_file(revocations_path(config_dir), to_text(object) + "\n");
 }

@@ -20,6 +20,22 @@ uint32_t get_u32(const std::byte* in) {
   return value;
 }
 
+Result<Payload> pixels_of(const SessionOpen& open) {
+  if (open.images.empty()) return Payload();
+  auto bytes = std::make_shared<std::vector<std::byte>>();
+  for (const PlacedImage& placed : open.images) {
+    const Image& image = *placed.image;
+    const auto pixels = std::as_bytes(std::span(image.rgb));
+    if (pixels.size() != size_t{3} * image.width * image.height)
+      return invalid_argument(fmt::format("a picture of {} x {} with {} bytes", image.width,
+                                          image.height, pixels.size()));
+    bytes->insert(bytes->end(), pixels.begin(), pixels.end());
+  }
+  if (open.images.size() > kMaxImages || bytes->size() > kMaxImageBytes)
+    return resource_exhausted("more pictures than one message carries");
+  return Payload(std::move(bytes));
+}
+
 Result<Payload> payload_of(const Message& message) {
   if (const auto* forward = std::get_if<Forward>(&message)) {
     const HiddenStates& hidden = forward->hidden;
@@ -31,6 +47,7 @@ Result<Payload> payload_of(const Message& message) {
                                           hidden.width, present));
     return present == 0 ? Payload() : hidden.bytes;
   }
+  if (const auto* open = std::get_if<SessionOpen>(&message)) return pixels_of(*open);
   if (const auto* probe = std::get_if<BandwidthProbe>(&message)) {
     if (!probe->filler.empty())
       return std::make_shared<const std::vector<std::byte>>(probe->filler);

@@ -16,6 +16,7 @@ constexpr int kMaxRows = 1 << 20;
 constexpr int kMaxWidth = 1 << 20;
 constexpr uint64_t kMaxBytes = uint64_t{1} << 60;  // memory of a device, size of a model
 constexpr uint64_t kMaxLayerBytes = uint64_t{1} << 45;
+constexpr int kMaxImageEdge = 4096;
 constexpr size_t kNameBytes = 256;
 constexpr size_t kSentenceBytes = 4096;
 
@@ -127,7 +128,11 @@ ModelCard get(const wire::ModelCard& in, Reader& r) {
   out.kv_bytes_per_token_per_layer =
       r.range(in.kv_bytes_per_token_per_layer(), uint64_t{0}, uint64_t{1} << 30, "kv bytes");
   out.has_chat_template = in.has_chat_template();
+  out.embeds = in.embeds();
   out.vision = in.vision();
+  out.image_size = r.natural(in.image_size(), "image_size", kMaxImageEdge);
+  out.image_tokens = r.natural(in.image_tokens(), "image_tokens");
+  out.image_token = r.range(in.image_token(), -1, 1 << 26, "image_token");
   out.tied_embedding = in.tied_embedding();
   if (in.layer_bytes_size() != out.layer_count) r.fail("layer_bytes and layer_count differ");
   if (!r.ok() || !r.count(in.eos_ids_size(), 1024, "eos_ids")) return out;
@@ -365,7 +370,35 @@ Message get(const wire::PlacementAnswer& in, Reader& r) {
                          r.bytes(in.missing_bytes(), "missing_bytes")};
 }
 
-Message get(const wire::SessionOpen& in, Reader& r) {
+// Their pixels lie in the payload, one picture after another.
+std::vector<PlacedImage> get_images(const wire::SessionOpen& in, const Payload& payload,
+                                    Reader& r) {
+  std::vector<PlacedImage> out;
+  const size_t present = payload ? payload->size() : 0;
+  if (!r.count(in.images_size(), kMaxImages, "pictures")) return out;
+  if (present > kMaxImageBytes) r.fail(fmt::format("pictures of {} bytes", present));
+  size_t at = 0;
+  for (const wire::PlacedImage& one : in.images()) {
+    PlacedImage placed;
+    placed.first_position = r.natural(one.first_position(), "first_position");
+    placed.token_count = r.range(one.token_count(), 1, kMaxTokens, "token_count");
+    auto image = std::make_shared<Image>();
+    image->width = r.range(one.width(), 1, kMaxImageEdge, "width");
+    image->height = r.range(one.height(), 1, kMaxImageEdge, "height");
+    const size_t size = size_t{3} * image->width * image->height;  // at most 48 MiB
+    if (size > present - at) r.fail("a picture is larger than what is left of the payload");
+    if (!r.ok()) return out;
+    const auto* pixels = reinterpret_cast<const uint8_t*>(payload->data()) + at;
+    image->rgb.assign(pixels, pixels + size);
+    at += size;
+    placed.image = std::move(image);
+    out.push_back(std::move(placed));
+  }
+  if (at != present) r.fail(fmt::format("{} bytes of pictures, {} in the payload", at, present));
+  return out;
+}
+
+Message get(const wire::SessionOpen& in, const Payload& payload, Reader& r) {
   SessionOpen out;
   out.placement = {in.placement()};
   out.epoch = in.epoch();
@@ -375,6 +408,7 @@ Message get(const wire::SessionOpen& in, Reader& r) {
   out.sampling = get(in.sampling(), r);
   out.prompt_ids = r.ids(in.prompt_ids(), "prompt_ids");
   out.emitted_ids = r.ids(in.emitted_ids(), "emitted_ids");
+  out.images = get_images(in, payload, r);
   return out;
 }
 
@@ -385,8 +419,6 @@ Message get_session(const In& in) {
 
 Message get_session_message(const wire::Control& in, Reader& r) {
   switch (in.body_case()) {
-    case wire::Control::kSessionOpen:
-      return get(in.session_open(), r);
     case wire::Control::kSessionReady:
       return get_session<SessionReady>(in.session_ready());
     case wire::Control::kSessionClose:
@@ -473,6 +505,8 @@ Result<Message> from_wire(const wire::Control& in, Payload payload) {
     out = get(in.forward(), std::move(payload), r);
   } else if (in.body_case() == wire::Control::kBandwidthProbe) {
     out = get(in.bandwidth_probe(), std::move(payload), r);
+  } else if (in.body_case() == wire::Control::kSessionOpen) {
+    out = get(in.session_open(), payload, r);
   } else if (payload) {
     r.fail("a payload on a message that has none");
   } else {

@@ -60,7 +60,11 @@ void put(const ModelCard& in, wire::ModelCard& out) {
   out.set_head_bytes(in.head_bytes);
   out.set_kv_bytes_per_token_per_layer(in.kv_bytes_per_token_per_layer);
   out.set_has_chat_template(in.has_chat_template);
+  out.set_embeds(in.embeds);
   out.set_vision(in.vision);
+  out.set_image_size(in.image_size);
+  out.set_image_tokens(in.image_tokens);
+  out.set_image_token(in.image_token);
   out.set_tied_embedding(in.tied_embedding);
   out.mutable_eos_ids()->Assign(in.eos_ids.begin(), in.eos_ids.end());
 }
@@ -251,6 +255,13 @@ struct PutMessage {
     put(in.sampling, *body.mutable_sampling());
     body.mutable_prompt_ids()->Assign(in.prompt_ids.begin(), in.prompt_ids.end());
     body.mutable_emitted_ids()->Assign(in.emitted_ids.begin(), in.emitted_ids.end());
+    for (const PlacedImage& placed : in.images) {
+      wire::PlacedImage& one = *body.add_images();
+      one.set_first_position(placed.first_position);
+      one.set_token_count(placed.token_count);
+      one.set_width(placed.image->width);
+      one.set_height(placed.image->height);
+    }
   }
   template <class In, class Body>
   static void put_session(const In& in, Body& body) {

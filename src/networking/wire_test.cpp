@@ -25,6 +25,7 @@ void fill(PeerAddress& value, Random& random);
 void fill(BatchEntry& value, Random& random);
 void fill(Placement& value, Random& random);
 void fill(TokenEvent& value, Random& random);
+void fill(PlacedImage& value, Random& random);
 void fill(SamplingParams& value, Random& random);
 
 std::string random_text(Random& random) {
@@ -121,6 +122,16 @@ void fill(TokenEvent& value, Random& random) {
   if (random() % 2 == 0) value.logprobs.clear();
   value.ids.resize(value.logprobs.empty() ? 1 : value.logprobs.size());
 }
+void fill(PlacedImage& value, Random& random) {
+  fill(value.first_position, random);
+  value.token_count = 1 + static_cast<int>(random() % 600);
+  auto image = std::make_shared<Image>();
+  image->width = 1 + static_cast<int>(random() % 5);
+  image->height = 1 + static_cast<int>(random() % 5);
+  image->rgb.resize(size_t{3} * image->width * image->height);
+  for (uint8_t& byte : image->rgb) byte = static_cast<uint8_t>(random());
+  value.image = std::move(image);
+}
 void fill(SamplingParams& value, Random& random) {
   boost::pfr::for_each_field(value, [&](auto& field) { fill(field, random); });
   value.top_logprobs = static_cast<int>(random() % 22) - 1;
@@ -169,6 +180,11 @@ bool same(const std::pair<A, B>& a, const std::pair<A, B>& b);
 bool same(const CacheCommand& a, const CacheCommand& b);
 bool same(const HiddenStates& a, const HiddenStates& b) {
   return a.dtype == b.dtype && a.rows == b.rows && a.width == b.width && *a.bytes == *b.bytes;
+}
+bool same(const PlacedImage& a, const PlacedImage& b) {
+  return a.first_position == b.first_position && a.token_count == b.token_count &&
+         a.image->width == b.image->width && a.image->height == b.image->height &&
+         a.image->rgb == b.image->rgb;
 }
 template <class A, class B>
 bool same(const std::pair<A, B>& a, const std::pair<A, B>& b) {
@@ -289,6 +305,25 @@ TEST(Wire, ShapesMustAgree) {
   forward = small_forward();
   forward.hidden.width = 4;
   EXPECT_FALSE(encode_frame(forward).ok());
+}
+
+TEST(Wire, PicturesMustFillTheirPayload) {
+  SessionOpen open;
+  open.asker.value = std::string(32, 'a');
+  const auto image = std::make_shared<Image>(Image{2, 1, std::vector<uint8_t>(6, 9)});
+  open.images = {{image, 3, 5}};
+  EXPECT_EQ(refusal(open), "accepted");
+  const std::vector<std::byte> good = bytes_of(open);
+  for (const int change : {-1, 1}) {  // the header agrees, the pictures do not
+    std::vector<std::byte> bad = good;
+    bad.resize(good.size() + change);
+    bad[8] = static_cast<std::byte>(6 + change);
+    EXPECT_NE(decode_frame(bad).error().message.find("payload"), std::string::npos);
+  }
+  open.images.resize(17, open.images[0]);
+  EXPECT_FALSE(encode_frame(open).ok());
+  open.images = {{std::make_shared<Image>(Image{4, 4, {1, 2, 3}}), 3, 5}};
+  EXPECT_FALSE(encode_frame(open).ok());
 }
 
 TEST(Wire, PlacementsMustCoverTheModelOnce) {

@@ -58,6 +58,7 @@ struct StartSession {
   ModelCard card;
   std::vector<TokenId> prompt_ids;
   SamplingParams sampling;
+  std::vector<PlacedImage> images = {};  // in order, all within prompt_ids
 };
 struct CancelSession {
   uint64_t request = 0;
@@ -103,7 +104,8 @@ struct SubmitToStage {
 struct EmitTokens {
   uint64_t request = 0;
   TokenEvent event;
-};  // in order, no gaps, no repeats
+  int cached_tokens = 0;  // of the prompt, taken from the prefix cache
+};                        // in order, no gaps, no repeats
 struct SessionFailed {
   uint64_t request = 0;
   Error error;

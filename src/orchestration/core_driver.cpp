@@ -110,8 +110,10 @@ void CoreDriver::execute(CoreEffect& effect, Wakes& wakes) {
           unload(what.placement);
         } else if constexpr (std::is_same_v<T, EmitTokens>) {
           counters_.tokens += what.event.ids.size();
-          deliver(what.request, {TokenStream::Item::Kind::tokens, "", std::move(what.event), {}},
-                  wakes);
+          deliver(
+              what.request,
+              {TokenStream::Item::Kind::tokens, "", std::move(what.event), {}, what.cached_tokens},
+              wakes);
         } else if constexpr (std::is_same_v<T, SessionFailed>) {
           ++counters_.requests_failed;
           deliver(what.request, {TokenStream::Item::Kind::failed, "", {}, std::move(what.error)},
@@ -192,11 +194,13 @@ std::unique_ptr<TokenStream> CoreDriver::begin(
 }
 
 std::unique_ptr<TokenStream> CoreDriver::open(ModelCard card, std::vector<TokenId> prompt_ids,
-                                              SamplingParams sampling) {
+                                              SamplingParams sampling,
+                                              std::vector<PlacedImage> images) {
   return begin(std::make_shared<TokenQueue>(sampling.max_tokens), [&](uint64_t request) {
     ++counters_.requests_started;
     counters_.prompt_tokens += prompt_ids.size();
-    return StartSession{request, std::move(card), std::move(prompt_ids), std::move(sampling)};
+    return StartSession{request, std::move(card), std::move(prompt_ids), std::move(sampling),
+                        std::move(images)};
   });
 }
 

@@ -51,7 +51,7 @@ class CoreDriver final : public TransportHandler, public std::enable_shared_from
 
   void handle(CoreEvent event);
   std::unique_ptr<TokenStream> open(ModelCard card, std::vector<TokenId> prompt_ids,
-                                    SamplingParams sampling);
+                                    SamplingParams sampling, std::vector<PlacedImage> images = {});
   // Places and loads without a session. The stream ends with a finish and no ids, or failed.
   std::unique_ptr<TokenStream> load(ModelCard card);
   void tell_revocations();  // the list, to every linked peer

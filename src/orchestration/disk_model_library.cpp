@@ -47,7 +47,7 @@ Result<std::optional<ChatTemplateSource>> template_source(const OpenModel& model
     auto found = TRY(find_chat_template(model.path, with_tools));
     if (found) return found;
   }
-  return chat_template_of_gguf(model.files.tensors->metadata());
+  return chat_template_of_gguf(model.files.tensors->metadata(), with_tools);
 }
 
 class DiskModelLibrary final : public ModelLibrary {
@@ -112,6 +112,7 @@ class DiskModelLibrary final : public ModelLibrary {
     loaded->chat_template = TRY(ChatTemplate::parse(source->text));
     loaded->bos_token = source->bos_token;
     loaded->eos_token = source->eos_token;
+    loaded->syntax = read_output_syntax(source->text, *loaded->chat_template);
     cached = std::move(loaded);
     return cached;
   }

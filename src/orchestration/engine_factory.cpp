@@ -54,9 +54,10 @@ class StageFiles {
     const fs::path home = fs::weakly_canonical(folder, ignored);  // as open_model names its files
     for (const std::string& name :
          tensors_of_shard(*files.architecture, files.config, *files.tensors, shard_)) {
-      const TensorFiles::Place place = TRY(files.tensors->place(name));
-      missing |= !place.here;
-      wanted[place.file.lexically_relative(home).generic_string()].add(place.bytes);
+      for (const TensorFiles::Place& place : TRY(files.tensors->places(name))) {
+        missing |= !place.here;
+        wanted[place.file.lexically_relative(home).generic_string()].add(place.bytes);
+      }
     }
     return missing ? wanted : ShardDownloader::Ranges{};
   }

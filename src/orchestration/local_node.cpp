@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "orchestration/pictures.h"
 #include "orchestration/prompt.h"
 
 namespace exo {
@@ -15,6 +16,12 @@ constexpr size_t kMaxForeign = 256;
 
 bool same_model(const ModelCard& a, const ModelCard& b) {
   return a.fingerprint == b.fingerprint && a.id == b.id;
+}
+
+Result<void> check_writes(const ModelCard& card) {
+  if (!card.embeds) return {};
+  return unsupported(
+      fmt::format("{} is an embedding model: it makes vectors of texts and cannot chat", card.id));
 }
 
 }  // namespace
@@ -104,7 +111,9 @@ bool LocalNode::wait_for_peers(size_t count, int timeout_ms) {
 }
 
 Result<std::unique_ptr<TokenStream>> LocalNode::load_model(const std::string& model) {
-  return driver_->load(TRY(find_model(model)));
+  const ModelCard card = TRY(find_model(model));
+  TRY(check_writes(card));
+  return driver_->load(card);
 }
 
 Result<void> LocalNode::unload_model(const std::string& model) {
@@ -140,7 +149,8 @@ Result<ModelCard> LocalNode::find_model(const std::string& model) const {
       if (auto card = options_.models->find(known.placement.card.id); card.ok()) return card;
   if (auto demo = options_.models->find("demo"); demo.ok()) return demo;
   const std::vector<ModelCard> cards = options_.models->list();
-  if (!cards.empty()) return cards.front();
+  for (const ModelCard& card : cards)
+    if (!card.embeds) return card;
   return not_found("there is no model on this machine; name one, or give the folder of one");
 }
 
@@ -212,7 +222,15 @@ SamplingParams LocalNode::sampling_defaults(const std::string& model) const {
 Result<std::string> LocalNode::render(const GenerationRequest& request,
                                       const ModelCard& card) const {
   const auto with = TRY(options_.models->chat_template(card, !request.tools.empty()));
-  return render_chat(request, *with, options_.system_prompt, options_.world->wall_time_ms());
+  RenderOptions how{options_.system_prompt, "", options_.world->wall_time_ms()};
+  if (card.vision) {
+    const auto tokenizer = TRY(options_.models->tokenizer(card));
+    const std::vector<std::string>& tokens = tokenizer->vocabulary().bytes;
+    const auto token = static_cast<size_t>(card.image_token);
+    if (token >= tokens.size()) return corrupt(card.id + ": its tokenizer has no image token");
+    how.image_token = tokens[token];
+  }
+  return render_chat(request, *with, how);
 }
 
 Result<std::string> LocalNode::render_prompt(const GenerationRequest& request) const {
@@ -220,9 +238,11 @@ Result<std::string> LocalNode::render_prompt(const GenerationRequest& request) c
   return render(request, TRY(find_model(request.model)));
 }
 
+// Also notes what kind of answer the prompt asks for.
 Result<std::vector<TokenId>> LocalNode::prompt_ids(const GenerationRequest& request,
-                                                   const ModelCard& card,
-                                                   const Tokenizer& tokenizer) const {
+                                                   StartedGeneration& started) const {
+  const ModelCard& card = started.card;
+  const Tokenizer& tokenizer = *started.tokenizer;
   std::vector<TokenId> ids;
   if (request.prompt_ids) {
     ids = *request.prompt_ids;
@@ -233,7 +253,10 @@ Result<std::vector<TokenId>> LocalNode::prompt_ids(const GenerationRequest& requ
   } else if (request.prompt) {
     ids = tokenizer.encode_with_special(*request.prompt);
   } else {
-    ids = tokenizer.encode(TRY(render(request, card)));  // the template brings its special tokens
+    const std::string text = TRY(render(request, card));
+    ids = tokenizer.encode(text);  // the template brings its special tokens
+    started.syntax = TRY(options_.models->chat_template(card, !request.tools.empty()))->syntax;
+    if (request.add_generation_prompt) started.opened = started.syntax.opened_by(text);
   }
   if (ids.empty()) return invalid_argument("the prompt is empty");
   return ids;
@@ -252,18 +275,22 @@ int LocalNode::context_length(const ModelCard& card) const {
 Result<StartedGeneration> LocalNode::generate(GenerationRequest request) {
   StartedGeneration started;
   started.card = TRY(find_model(request.model));
+  TRY(check_writes(started.card));
   started.tokenizer = TRY(options_.models->tokenizer(started.card));
-  std::vector<TokenId> ids = TRY(prompt_ids(request, started.card, *started.tokenizer));
+  PromptIds prompt =
+      TRY(expand_images(TRY(prompt_ids(request, started)), request.images, started.card));
   const int context = context_length(started.card);
-  if (ids.size() >= static_cast<size_t>(context))
-    return context_exceeded(context, static_cast<int>(ids.size()));
-  started.prompt_tokens = static_cast<int>(ids.size());
+  const size_t length = prompt.ids.size();
+  if (length >= static_cast<size_t>(context))
+    return context_exceeded(context, static_cast<int>(length));
+  started.prompt_tokens = static_cast<int>(length);
   started.sampling = std::move(request.sampling);
   started.sampling.max_tokens = output_room(
       started.sampling.max_tokens, options_.max_generate_tokens, context, started.prompt_tokens);
   if (started.sampling.stop_ids.empty()) started.sampling.stop_ids = started.card.eos_ids;
   if (!request.seed_given) started.sampling.seed = options_.world->random_u64();
-  started.stream = driver_->open(started.card, std::move(ids), started.sampling);
+  started.stream = driver_->open(started.card, std::move(prompt.ids), started.sampling,
+                                 std::move(prompt.images));
   return started;
 }
 

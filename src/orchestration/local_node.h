@@ -90,8 +90,8 @@ class LocalNode final : public Node {
   Result<void> begin();
   void on_peer(const PeerSighting& sighting);
   void on_foreign(const ForeignSighting& sighting);
-  Result<std::vector<TokenId>> prompt_ids(const GenerationRequest& request, const ModelCard& card,
-                                          const Tokenizer& tokenizer) const;
+  Result<std::vector<TokenId>> prompt_ids(const GenerationRequest& request,
+                                          StartedGeneration& started) const;
   Result<std::string> render(const GenerationRequest& request, const ModelCard& card) const;
   int context_length(const ModelCard& card) const;  // of a request, as far as is known now
 

@@ -14,6 +14,7 @@
 #include "model/model_files.h"
 #include "orchestration/node.h"
 #include "text/chat_template.h"
+#include "text/output_syntax.h"
 #include "text/tokenizer.h"
 
 namespace exo {
@@ -21,6 +22,7 @@ namespace exo {
 struct LoadedTemplate {
   std::shared_ptr<const ChatTemplate> chat_template;
   std::string bos_token, eos_token;
+  OutputSyntax syntax;
 };
 
 class ModelLibrary {

@@ -14,6 +14,7 @@
 #include "core/model_card.h"
 #include "download/downloads.h"
 #include "orchestration/core.h"
+#include "text/output_syntax.h"
 #include "text/tokenizer.h"
 
 namespace exo {
@@ -25,9 +26,10 @@ class TokenStream {
  public:
   struct Item {
     enum class Kind { notice, tokens, failed } kind = Kind::notice;
-    std::string notice;  // progress for people (placing, loading, moving after a node's death)
-    TokenEvent tokens;   // the last one has finish set
-    Error error;         // failed: nothing follows
+    std::string notice;     // progress for people (placing, loading, moving after a node's death)
+    TokenEvent tokens;      // the last one has finish set
+    Error error;            // failed: nothing follows
+    int cached_tokens = 0;  // tokens: of the prompt, taken from the prefix cache
   };
   virtual ~TokenStream() = default;  // cancels when not finished
   virtual std::optional<Item>
@@ -43,6 +45,8 @@ struct StartedGeneration {
   ModelCard card;
   int prompt_tokens = 0;
   SamplingParams sampling;  // as used, max_tokens and seed filled in
+  OutputSyntax syntax;      // of a chat: how this model writes thinking and tool calls
+  std::string opened;       // the mark of thinking that the prompt ends with
 };
 
 struct ModelStatus {

@@ -12,9 +12,14 @@
 
 namespace exo {
 
-// `system_prompt` (may be empty) goes first where the client sent no system message.
+struct RenderOptions {
+  std::string system_prompt;  // goes first where the client sent no system message; may be empty
+  std::string image_token;    // as text; empty: the model takes text only
+  int64_t now_ms = 0;
+};
+
 Result<std::string> render_chat(const GenerationRequest& request, const LoadedTemplate& with,
-                                const std::string& system_prompt, int64_t now_ms);
+                                const RenderOptions& options);
 
 // OpenAI's sentence, which clients look for.
 Error context_exceeded(int context_length, int prompt_tokens);

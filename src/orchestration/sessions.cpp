@@ -19,7 +19,15 @@ constexpr int64_t kSilenceUs = 1'000'000;
 constexpr int64_t kMaxSilenceUs = 8'000'000;
 // A node that we think dead may think us alive, and be back: it is told for so long.
 constexpr int64_t kClosingUs = 60'000'000;
-constexpr int64_t kNoFitUs = 600'000;  // after a death, memory figures may need a moment
+constexpr size_t kMaxPixelBytes = size_t{1} << 30;  // of all pictures that journals hold
+constexpr int64_t kSlowestBytesPerUs = 1;  // no picture is sent twice while it may be on its way
+constexpr int64_t kNoFitUs = 600'000;      // after a death, memory figures may need a moment
+
+size_t image_bytes(const std::vector<PlacedImage>& images) {
+  size_t sum = 0;
+  for (const PlacedImage& placed : images) sum += placed.image->rgb.size();
+  return sum;
+}
 
 int64_t backed_off(int64_t base_us, int tries, int64_t most_us) {
   return std::min(most_us, base_us << std::min(tries, 8));
@@ -37,6 +45,7 @@ void Sessions::start(StartSession command) {
   request.card = std::move(command.card);
   request.prompt_ids = std::move(command.prompt_ids);
   request.sampling = std::move(command.sampling);
+  request.images = std::move(command.images);
   if (request.prompt_ids.empty() || request.sampling.max_tokens <= 0) {
     context_.effects.push_back(
         SessionFailed{request.number, invalid_argument("a prompt and max_tokens are needed")});
@@ -55,7 +64,10 @@ void Sessions::load(const LoadModel& command) {
 
 void Sessions::add(Request request) {
   const uint64_t number = request.number;
-  if (requests_.size() >= kMaxRequests || requests_.contains(number)) {
+  size_t pixels = image_bytes(request.images);
+  if (pixels > 0)
+    for (const auto& [other, known] : requests_) pixels += image_bytes(known.images);
+  if (requests_.size() >= kMaxRequests || requests_.contains(number) || pixels > kMaxPixelBytes) {
     context_.effects.push_back(SessionFailed{
         number, resource_exhausted("too many requests are running here; try again later")});
     return;
@@ -162,7 +174,9 @@ void Sessions::send_open(Request& request) {
   open.sampling = request.sampling;
   open.prompt_ids = request.prompt_ids;
   open.emitted_ids = request.emitted;
-  request.next_send_us = context_.now_us + backed_off(kResendUs, request.tries++, kMaxResendUs);
+  if (!open.for_tail) open.images = request.images;
+  request.next_send_us = context_.now_us + backed_off(kResendUs, request.tries++, kMaxResendUs) +
+                         static_cast<int64_t>(image_bytes(open.images)) / kSlowestBytesPerUs;
   context_.send(open.for_tail ? request.placement.tail() : request.placement.head(),
                 std::move(open));
 }
@@ -187,6 +201,8 @@ void Sessions::on_accepted(const SessionAccepted& accepted) {
   Request* request = by_session(accepted.placement, accepted.session);
   if (request == nullptr || request->state != State::opening_head) return;
   request->state = State::running;
+  if (!request->moving)
+    request->cached_tokens = std::min(accepted.cached_tokens, next_position(*request));
   request->tries = 0;
   request->waited_us = 0;
   request->heard_us = context_.now_us;
@@ -249,7 +265,7 @@ bool Sessions::emit(Request& request, const TokenEvent& event) {
     fresh.logprobs.erase(fresh.logprobs.begin(), fresh.logprobs.begin() + known);
   request.emitted.insert(request.emitted.end(), fresh.ids.begin(), fresh.ids.end());
   request.moves = 0;
-  context_.effects.push_back(EmitTokens{request.number, std::move(fresh)});
+  context_.effects.push_back(EmitTokens{request.number, std::move(fresh), request.cached_tokens});
   if (!finished) return false;
   close(request);
   ended_.insert(request.number);

@@ -6,7 +6,7 @@
 namespace exo {
 namespace {
 
-constexpr size_t kMaxSessions = 1024;
+constexpr size_t kMaxSessions = 2048;  // running and waiting: more than the head admits
 constexpr size_t kMaxClosed = 1024;
 constexpr int64_t kForgottenUs = 120'000'000;  // finished, and its asker never closed it
 

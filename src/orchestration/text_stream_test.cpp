@@ -9,7 +9,9 @@ namespace {
 
 using Item = TokenStream::Item;
 
-// Ids are bytes; 0 is the end of a sequence.
+constexpr TokenId kCallMark = 256;
+
+// Ids are bytes; 0 is the end of a sequence, 256 a special token.
 class ByteTokenizer final : public Tokenizer {
  public:
   ByteTokenizer() {
@@ -17,6 +19,8 @@ class ByteTokenizer final : public Tokenizer {
       vocabulary_.bytes.push_back(id == 0 ? "<end>" : std::string(1, static_cast<char>(id)));
       vocabulary_.special.push_back(false);
     }
+    vocabulary_.bytes.push_back("[TOOL_CALLS]");
+    vocabulary_.special.push_back(true);
   }
   std::vector<TokenId> encode(std::string_view text, bool) const override {
     std::vector<TokenId> ids;
@@ -32,7 +36,7 @@ class ByteTokenizer final : public Tokenizer {
     return text;
   }
   const Vocabulary& vocabulary() const override { return vocabulary_; }
-  int size() const override { return 256; }
+  int size() const override { return 257; }
 
  private:
   Vocabulary vocabulary_;
@@ -56,15 +60,9 @@ class ListStream final : public TokenStream {
   bool& dropped_;
 };
 
-struct Read {
-  std::string text;
-  TextEvent last;
-  bool dropped = false;  // before the TextStream was
-};
-
-Read read(std::string_view said, FinishReason finish, std::vector<std::string> stop) {
+StartedGeneration started_with(const std::vector<TokenId>& ids, FinishReason finish,
+                               bool& dropped) {
   std::deque<Item> items;
-  const auto ids = ByteTokenizer().encode(said, true);
   for (size_t i = 0; i < ids.size(); ++i) {
     Item item;
     item.kind = Item::Kind::tokens;
@@ -72,12 +70,23 @@ Read read(std::string_view said, FinishReason finish, std::vector<std::string> s
     if (i + 1 == ids.size()) item.tokens.finish = finish;
     items.push_back(item);
   }
-  bool dropped = false;
   StartedGeneration started;
   started.stream = std::make_unique<ListStream>(std::move(items), dropped);
   started.tokenizer = std::make_shared<ByteTokenizer>();
   started.prompt_tokens = 3;
-  TextStream stream(std::move(started), std::move(stop));
+  return started;
+}
+
+struct Read {
+  std::string text;
+  TextEvent last;
+  bool dropped = false;  // before the TextStream was
+};
+
+Read read(std::string_view said, FinishReason finish, std::vector<std::string> stop) {
+  bool dropped = false;
+  TextStream stream(started_with(ByteTokenizer().encode(said, true), finish, dropped),
+                    {std::move(stop), {}, false});
   Read read;
   while (auto event = stream.try_next()) {
     read.text += event->text;
@@ -110,6 +119,28 @@ TEST(TextStream, WhatWasHeldBackComesWithTheLast) {
   EXPECT_EQ(read_.text, "ab\xEF\xBF\xBD");
   EXPECT_EQ(read_.last.finish, FinishReason::length);
   EXPECT_FALSE(read_.dropped);
+}
+
+TEST(TextStream, ASpecialTokenThatMarksCallsIsSeenWhereToolsAre) {
+  std::vector<TokenId> ids = ByteTokenizer().encode("Hi", true);
+  ids.push_back(kCallMark);
+  for (const TokenId id : ByteTokenizer().encode("f[ARGS]{} more", true)) ids.push_back(id);
+  const JsonArray tools{JsonObject{{"type", "function"}, {"function", {{"name", "f"}}}}};
+  for (const bool with_tools : {true, false}) {
+    bool dropped = false;
+    StartedGeneration started = started_with(ids, FinishReason::length, dropped);
+    started.syntax.calls = {{"[TOOL_CALLS]", ""}};
+    TextStream stream(std::move(started), {{}, with_tools ? tools : JsonArray(), with_tools});
+    std::string text;
+    std::vector<ToolCall> calls;
+    while (auto event = stream.try_next()) {
+      text += event->text;
+      calls.insert(calls.end(), event->calls.begin(), event->calls.end());
+    }
+    EXPECT_EQ(text, with_tools ? "Hi" : "Hif[ARGS]{} more");
+    EXPECT_EQ(calls.size(), with_tools ? 1u : 0u);
+    EXPECT_EQ(dropped, with_tools);  // one call was enough
+  }
 }
 
 TEST(TextStream, FailuresAndNoticesPassThrough) {

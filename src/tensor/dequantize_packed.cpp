@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "tensor/dequantize_iq.h"
 
 namespace exo {
 namespace {
@@ -198,35 +199,82 @@ void f8_32(Bytes in, float* out) {
 
 using Block = void (*)(Bytes in, float* out);
 
-Block block_of(DType dtype) {
-  switch (dtype) {
-    case DType::q4_1:
-      return q4_1;
-    case DType::q5_0:
-      return q5_0;
-    case DType::q5_1:
-      return q5_1;
-    case DType::q2_k:
-      return q2_k;
-    case DType::q3_k:
-      return q3_k;
-    case DType::q4_k:
-      return q4_k;
-    case DType::q5_k:
-      return q5_k;
-    case DType::q6_k:
-      return q6_k;
-    case DType::iq4_nl:
-      return iq4_nl;
-    case DType::iq4_xs:
-      return iq4_xs;
-    case DType::mxfp4:
-      return mxfp4;
-    case DType::f8_32:
-      return f8_32;
-    default:
-      return nullptr;
+// Number `i` of a stream of kBits each, lowest bits first.
+template <int kBits>
+float stream_value(Bytes in, int i) {
+  const int bit = i * kBits, shift = bit % 8;
+  int word = in[bit / 8];
+  if (shift + kBits > 8) word |= in[bit / 8 + 1] << 8;
+  return static_cast<float>(word >> shift & ((1 << kBits) - 1));
+}
+template <int kBits>
+void affine(Bytes in, float* out) {
+  const float scale = half_at(in), bias = half_at(in + 2);
+  for (int i = 0; i < 32; ++i) out[i] = stream_value<kBits>(in + 4, i) * scale + bias;
+}
+template <int kBits>
+void affine_f32(Bytes in, float* out) {
+  const float scale = std::bit_cast<float>(word_at(in));
+  const float bias = std::bit_cast<float>(word_at(in + 4));
+  for (int i = 0; i < 32; ++i) out[i] = stream_value<kBits>(in + 8, i) * scale + bias;
+}
+
+void zero4(Bytes in, float* out) {
+  const float scale = half_at(in), zero = half_at(in + 2);
+  for (int i = 0; i < 16; ++i) {
+    out[i] = (static_cast<float>(in[4 + i] & 15) - zero) * scale;
+    out[i + 16] = (static_cast<float>(in[4 + i] >> 4) - zero) * scale;
   }
+}
+void zero8(Bytes in, float* out) {
+  const float scale = half_at(in), zero = half_at(in + 2);
+  for (int i = 0; i < 32; ++i) out[i] = (static_cast<float>(in[4 + i]) - zero) * scale;
+}
+
+struct Format {
+  DType dtype;
+  Block block;
+};
+constexpr Format kFormats[] = {
+    {DType::q4_1, q4_1},
+    {DType::q5_0, q5_0},
+    {DType::q5_1, q5_1},
+    {DType::q2_k, q2_k},
+    {DType::q3_k, q3_k},
+    {DType::q4_k, q4_k},
+    {DType::q5_k, q5_k},
+    {DType::q6_k, q6_k},
+    {DType::iq4_nl, iq4_nl},
+    {DType::iq4_xs, iq4_xs},
+    {DType::mxfp4, mxfp4},
+    {DType::f8_32, f8_32},
+    {DType::iq1_s, iq::iq1_s},
+    {DType::iq1_m, iq::iq1_m},
+    {DType::iq2_xxs, iq::iq2_xxs},
+    {DType::iq2_xs, iq::iq2_xs},
+    {DType::iq2_s, iq::iq2_s},
+    {DType::iq3_xxs, iq::iq3_xxs},
+    {DType::iq3_s, iq::iq3_s},
+    {DType::tq1_0, iq::tq1_0},
+    {DType::tq2_0, iq::tq2_0},
+    {DType::affine2, affine<2>},
+    {DType::affine3, affine<3>},
+    {DType::affine6, affine<6>},
+    {DType::affine8, affine<8>},
+    {DType::affine2_f32, affine_f32<2>},
+    {DType::affine3_f32, affine_f32<3>},
+    {DType::affine4_f32, affine_f32<4>},
+    {DType::affine5_f32, affine_f32<5>},
+    {DType::affine6_f32, affine_f32<6>},
+    {DType::affine8_f32, affine_f32<8>},
+    {DType::zero4, zero4},
+    {DType::zero8, zero8},
+};
+
+Block block_of(DType dtype) {
+  for (const Format& format : kFormats)
+    if (format.dtype == dtype) return format.block;
+  return nullptr;
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 
 namespace exo {
 
-bool is_packed(DType dtype);  // one of the formats below: q4_1 ... mxfp4, f8_32
+bool is_packed(DType dtype);  // every block format but q8_0 and q4_0
 // out.size() elements, a whole number of blocks.
 void dequantize_packed(DType dtype, const std::byte* in, std::span<float> out);
 

@@ -13,25 +13,41 @@
 namespace exo {
 namespace {
 
-// Vectors that ggml made: raw blocks and the floats it gives for them.
-TEST(DequantizePacked, EveryFormatIsGgmlsBitForBit) {
-  const char* fixtures = std::getenv("EXO_FIXTURES");
-  if (fixtures == nullptr) GTEST_SKIP() << "needs EXO_FIXTURES (gguf/dequant_vectors.safetensors)";
-  const auto file = std::filesystem::path(fixtures) / "gguf/dequant_vectors.safetensors";
+// Raw blocks of every type in the file against the floats another program gives for them.
+int compare_all(const std::filesystem::path& file) {
   const auto tensors = open_safetensors_file(file).value();
   int compared = 0;
-  for (const char* name : {"q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k", "q4_k", "q5_k",
-                           "q6_k", "iq4_nl", "iq4_xs", "f16"}) {
-    std::string upper = name;
-    for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-    const HostTensor raw = tensors->find(upper + ".raw").value();
-    const HostTensor expected = tensors->find(upper + ".f32").value();
+  for (const std::string& raw_name : tensors->names()) {
+    if (!raw_name.ends_with(".raw")) continue;
+    const std::string type = raw_name.substr(0, raw_name.size() - 4);
+    std::string name = type;
+    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    const auto dtype = dtype_from_name(name);
+    EXPECT_TRUE(dtype.has_value()) << name;
+    if (!dtype) continue;
+    const HostTensor raw = tensors->find(raw_name).value();
+    const HostTensor expected = tensors->find(type + ".f32").value();
+    EXPECT_EQ(raw.bytes.size(), row_bytes(*dtype, expected.elements())) << name;
     std::vector<float> found(static_cast<size_t>(expected.elements()));
-    to_f32(dtype_from_name(name).value(), raw.bytes.data(), found);
+    to_f32(*dtype, raw.bytes.data(), found);
     EXPECT_EQ(std::memcmp(found.data(), expected.bytes.data(), expected.bytes.size()), 0) << name;
     ++compared;
   }
-  EXPECT_EQ(compared, 13);
+  return compared;
+}
+
+// Vectors that ggml made.
+TEST(DequantizePacked, EveryFormatIsGgmlsBitForBit) {
+  const char* fixtures = std::getenv("EXO_FIXTURES");
+  if (fixtures == nullptr) GTEST_SKIP() << "needs EXO_FIXTURES (gguf/dequant_vectors.safetensors)";
+  EXPECT_EQ(compare_all(std::filesystem::path(fixtures) / "gguf/dequant_vectors.safetensors"), 14);
+}
+
+// Random blocks, widened by gguf-py and by ggml, which agree (tests/golden/README.md).
+TEST(DequantizePacked, CodebooksAndTernaryFormatsToo) {
+  EXPECT_EQ(
+      compare_all(std::filesystem::path(EXO_SOURCE_DIR) / "tests/golden/dequant_iq.safetensors"),
+      10);
 }
 
 TEST(DequantizePacked, Fp8HasItsEdges) {

@@ -10,7 +10,11 @@
 
 namespace exo {
 
-// f8_32 is our own: 32 f8_e4m3 behind their f32 scale, as block-scaled FP8 weights are kept.
+// Our own block formats, into which other schemes' weights go without loss: f8_32 is 32 f8_e4m3
+// behind their f32 scale. affineN is f16 scale, f16 bias and 32 numbers of N bits one after
+// another, lowest bits first (4 and 5 bits are ggml's q4_1 and q5_1): value n * scale + bias;
+// affineN_f32 has both in f32. zeroN is f16 scale, f16 zero point and the numbers, four bits as in
+// q4_1: value (n - zero) * scale.
 enum class DType : uint8_t {
   f32,
   f16,
@@ -33,7 +37,29 @@ enum class DType : uint8_t {
   iq4_nl,
   iq4_xs,
   mxfp4,
-  f8_32
+  f8_32,
+  iq1_s,
+  iq1_m,
+  iq2_xxs,
+  iq2_xs,
+  iq2_s,
+  iq3_xxs,
+  iq3_s,
+  tq1_0,
+  tq2_0,
+  u32,
+  affine2,
+  affine3,
+  affine6,
+  affine8,
+  affine2_f32,
+  affine3_f32,
+  affine4_f32,
+  affine5_f32,
+  affine6_f32,
+  affine8_f32,
+  zero4,
+  zero8
 };
 
 struct DTypeTraits {

@@ -3,10 +3,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstring>
 
+#include "tensor/ggml_types.h"
 #include "tensor/tensor_index.h"
 
 namespace exo {
@@ -19,55 +19,6 @@ constexpr uint64_t kStringLimit = 16u << 20;  // bytes of a value
 constexpr uint64_t kValueLimit = 8'000'000;   // values of all arrays together
 constexpr int kNestingLimit = 4;
 constexpr uint64_t kAlignmentLimit = 65'536;
-
-struct GgmlType {
-  uint32_t id;
-  std::string_view name;
-  int block_size;
-  int block_bytes;
-  std::optional<DType> dtype;
-};
-constexpr std::array<GgmlType, 33> kTypes = {{
-    {0, "F32", 1, 4, DType::f32},
-    {1, "F16", 1, 2, DType::f16},
-    {2, "Q4_0", 32, 18, DType::q4_0},
-    {3, "Q4_1", 32, 20, DType::q4_1},
-    {6, "Q5_0", 32, 22, DType::q5_0},
-    {7, "Q5_1", 32, 24, DType::q5_1},
-    {8, "Q8_0", 32, 34, DType::q8_0},
-    {9, "Q8_1", 32, 36, std::nullopt},
-    {10, "Q2_K", 256, 84, DType::q2_k},
-    {11, "Q3_K", 256, 110, DType::q3_k},
-    {12, "Q4_K", 256, 144, DType::q4_k},
-    {13, "Q5_K", 256, 176, DType::q5_k},
-    {14, "Q6_K", 256, 210, DType::q6_k},
-    {15, "Q8_K", 256, 292, std::nullopt},
-    {16, "IQ2_XXS", 256, 66, std::nullopt},
-    {17, "IQ2_XS", 256, 74, std::nullopt},
-    {18, "IQ3_XXS", 256, 98, std::nullopt},
-    {19, "IQ1_S", 256, 50, std::nullopt},
-    {20, "IQ4_NL", 32, 18, DType::iq4_nl},
-    {21, "IQ3_S", 256, 110, std::nullopt},
-    {22, "IQ2_S", 256, 82, std::nullopt},
-    {23, "IQ4_XS", 256, 136, DType::iq4_xs},
-    {24, "I8", 1, 1, DType::i8},
-    {25, "I16", 1, 2, std::nullopt},
-    {26, "I32", 1, 4, DType::i32},
-    {27, "I64", 1, 8, DType::i64},
-    {28, "F64", 1, 8, std::nullopt},
-    {29, "IQ1_M", 256, 56, std::nullopt},
-    {30, "BF16", 1, 2, DType::bf16},
-    {34, "TQ1_0", 256, 54, std::nullopt},
-    {35, "TQ2_0", 256, 66, std::nullopt},
-    {39, "MXFP4", 32, 17, DType::mxfp4},
-    {40, "NVFP4", 64, 36, std::nullopt},
-}};
-
-const GgmlType* known_type(uint32_t id) {
-  for (const GgmlType& type : kTypes)
-    if (type.id == id) return &type;
-  return nullptr;
-}
 
 // Takes values off the front of the file; every read is checked.
 class Reader {
@@ -126,7 +77,6 @@ class Parser {
       return corrupt(fmt::format("it lists {} tensors and {} keys; at most {} and {} are read",
                                  tensors, keys, kTensorLimit, kKeyLimit));
     for (uint64_t i = 0; i < keys; ++i) TRY(parse_key());
-    TRY(refuse_splits());
     const uint64_t alignment = TRY(data_alignment());
     for (uint64_t i = 0; i < tensors; ++i) TRY(parse_tensor(alignment));
     index_.header_bytes = reader_.position();
@@ -210,16 +160,6 @@ class Parser {
     return Json(std::move(array));
   }
 
-  Result<void> refuse_splits() const {
-    const auto parts = get_int(index_.metadata, "split.count");
-    if (parts.ok() && parts.value().value_or(1) > 1)
-      return unsupported(
-          fmt::format("one of {} parts of a split GGUF; merge them first "
-                      "(llama-gguf-split --merge)",
-                      *parts.value()));
-    return {};
-  }
-
   Result<uint64_t> data_alignment() const {
     const auto value = TRY(get_int(index_.metadata, "general.alignment")).value_or(32);
     if (value < 1 || value > static_cast<int64_t>(kAlignmentLimit) ||
@@ -243,7 +183,7 @@ class Parser {
     const uint64_t offset = TRY(reader_.number<uint64_t>());
     if (offset % alignment != 0)
       return corrupt(fmt::format("{}: its offset {} is not aligned to {}", who, offset, alignment));
-    const GgmlType* type = known_type(type_id);
+    const GgmlType* type = ggml_type(type_id);
     entry.type_name = type ? std::string(type->name) : fmt::format("ggml type {}", type_id);
     std::optional<uint64_t> bytes;
     if (type) {

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "tensor/dequantize_packed.h"
+#include "tensor/quantize_blocks.h"
 
 namespace exo {
 namespace {
@@ -93,6 +94,11 @@ bool converts_to_f32(DType dtype) {
          dtype == DType::q8_0 || dtype == DType::q4_0 || is_packed(dtype);
 }
 
+bool converts_from_f32(DType dtype) {
+  return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16 ||
+         dtype == DType::q8_0 || dtype == DType::q4_0 || quantizes_blocks(dtype);
+}
+
 void to_f32(DType dtype, const std::byte* in, std::span<float> out) {
   CHECK(out.size() % static_cast<size_t>(traits(dtype).block_size) == 0, "part of a block");
   switch (dtype) {
@@ -127,7 +133,7 @@ void from_f32(DType dtype, std::span<const float> in, std::byte* out) {
     case DType::q4_0:
       return quantize_q4_0(in, out);
     default:
-      CHECK(false, traits(dtype).name);
+      return quantize_blocks(dtype, in, out);
   }
 }
 

@@ -19,7 +19,9 @@ bool converts_to_f32(DType dtype);  // f32, f16, bf16 and every block format
 // out.size() elements of `dtype` at `in` (alignment does not matter).
 void to_f32(DType dtype, const std::byte* in, std::span<float> out);
 
-// Into f32, f16, bf16, q8_0 or q4_0; `out` has row_bytes(dtype, in.size()) bytes.
+// f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k.
+bool converts_from_f32(DType dtype);
+// Into one of these; `out` has row_bytes(dtype, in.size()) bytes.
 void from_f32(DType dtype, std::span<const float> in, std::byte* out);
 
 }  // namespace exo

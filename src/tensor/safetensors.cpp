@@ -19,11 +19,12 @@ struct KnownType {
   int bytes;
   std::optional<DType> dtype;
 };
-constexpr std::array<KnownType, 14> kTypes = {{
+constexpr std::array<KnownType, 15> kTypes = {{
     {"F32", 4, DType::f32},
     {"F16", 2, DType::f16},
     {"BF16", 2, DType::bf16},
     {"I32", 4, DType::i32},
+    {"U32", 4, DType::u32},
     {"I64", 8, DType::i64},
     {"U8", 1, DType::u8},
     {"I8", 1, DType::i8},

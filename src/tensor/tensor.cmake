@@ -1,2 +1,3 @@
-set_source_files_properties(src/tensor/dequantize_packed.cpp PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
+set_source_files_properties(src/tensor/dequantize_packed.cpp src/tensor/dequantize_iq.cpp
+  PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
 target_link_libraries(tensor PRIVATE OpenSSL::Crypto fmt::fmt)

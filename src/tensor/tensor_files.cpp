@@ -92,6 +92,11 @@ class MappedTensorFiles : public TensorFiles {
   }
   bool contains(std::string_view name) const override { return names_.contains(name); }
 
+  Result<TensorInfo> describe(std::string_view name) const override {
+    const HostTensor tensor = TRY(find(name));
+    return TensorInfo{tensor.dtype, tensor.shape};
+  }
+
   Result<HostTensor> find(std::string_view name) const override {
     const auto found = names_.find(name);
     if (found == names_.end())
@@ -108,13 +113,13 @@ class MappedTensorFiles : public TensorFiles {
                       open.file->bytes().subspan(entry.begin, entry.end - entry.begin), open.file};
   }
 
-  Result<Place> place(std::string_view name) const override {
+  Result<std::vector<Place>> places(std::string_view name) const override {
     const auto found = names_.find(name);
     if (found == names_.end()) return not_found(fmt::format("there is no tensor '{}'", name));
     const OpenFile& open = files_[found->second.file];
     const TensorEntry& entry = open.index.entries[found->second.entry];
     const ByteRange bytes{entry.begin, entry.end};
-    return Place{open.name, bytes, !open.held || open.held->contains(bytes)};
+    return std::vector{Place{open.name, bytes, !open.held || open.held->contains(bytes)}};
   }
 
   const JsonObject& metadata() const override { return files_.front().index.metadata; }
@@ -126,14 +131,16 @@ class MappedTensorFiles : public TensorFiles {
   std::string digest_;
 };
 
-Result<std::shared_ptr<const TensorFiles>> open_single(const std::filesystem::path& path,
-                                                       Parse parse) {
-  std::vector<OpenFile> files;
-  files.push_back(TRY(open_file(path, parse)));
+// Whole files; no two may hold a tensor of the same name.
+Result<std::shared_ptr<const TensorFiles>> open_whole(std::vector<OpenFile> files) {
   std::map<std::string, MappedTensorFiles::Location, std::less<>> names;
-  const auto& entries = files.front().index.entries;
-  for (size_t i = 0; i < entries.size(); ++i)
-    names.emplace(entries[i].name, MappedTensorFiles::Location{0, i});
+  for (size_t file = 0; file < files.size(); ++file) {
+    const auto& entries = files[file].index.entries;
+    for (size_t i = 0; i < entries.size(); ++i)
+      if (!names.emplace(entries[i].name, MappedTensorFiles::Location{file, i}).second)
+        return corrupt(fmt::format("{}: the tensor '{}' is in another file, too",
+                                   files[file].file->path().string(), entries[i].name));
+  }
   return std::shared_ptr<const TensorFiles>(
       std::make_shared<MappedTensorFiles>(std::move(files), std::move(names)));
 }
@@ -196,7 +203,105 @@ Result<std::shared_ptr<const TensorFiles>> open_sharded(const std::filesystem::p
       std::make_shared<MappedTensorFiles>(std::move(files), std::move(names)));
 }
 
+// What a GGUF file says of the parts it is split into, as llama-gguf-split writes them.
+struct GgufSplit {
+  int part = 1;  // from 1, as in file names; the key counts from 0
+  int count = 1;
+  int64_t tensors = 0;  // of all parts
+};
+
+Result<GgufSplit> read_split(const OpenFile& open) {
+  const auto read = [&]() -> Result<GgufSplit> {
+    const JsonObject& metadata = open.index.metadata;
+    const int64_t count = TRY(get_int(metadata, "split.count")).value_or(1);
+    const int64_t number = TRY(get_int(metadata, "split.no")).value_or(0);
+    const int64_t tensors = TRY(get_int(metadata, "split.tensors.count")).value_or(0);
+    if (count <= 1) return GgufSplit{};
+    if (count > static_cast<int64_t>(kShardLimit) || number < 0 || number >= count)
+      return corrupt(fmt::format("it says that it is part {} of {}", number + 1, count));
+    return GgufSplit{static_cast<int>(number) + 1, static_cast<int>(count), tensors};
+  };
+  auto split = read();
+  return split.ok() ? std::move(split) : split.error().in(open.file->path().string());
+}
+
+Result<OpenFile> open_part(const std::filesystem::path& path, const GgufSplit& expected) {
+  auto opened = open_file(path, parse_gguf_begin);
+  if (!opened.ok() && opened.error().code == ErrorCode::not_found)
+    return not_found(fmt::format("part {} of {} is missing: there is no {}", expected.part,
+                                 expected.count, path.string()));
+  OpenFile open = TRY(std::move(opened));
+  const GgufSplit found = TRY(read_split(open));
+  if (found.part != expected.part || found.count != expected.count ||
+      found.tensors != expected.tensors)
+    return corrupt(
+        fmt::format("{} does not belong to the other parts of the model: it says that it "
+                    "is part {} of {} with {} tensors",
+                    path.string(), found.part, found.count, found.tensors));
+  return open;
+}
+
+// All parts of the model that `file` is, or is one part of.
+Result<std::vector<OpenFile>> open_parts(const std::filesystem::path& file) {
+  OpenFile first = TRY(open_file(file, parse_gguf_begin));
+  const GgufSplit split = TRY(read_split(first));
+  std::vector<OpenFile> files;
+  if (split.count == 1) {
+    files.push_back(std::move(first));
+    return files;
+  }
+  const auto name = parse_gguf_part_name(file.filename().string());
+  if (!name || name->part != split.part || name->count != split.count)
+    return corrupt(fmt::format(
+        "{} says that it is part {} of {}: its name must end in '-{:05}-of-{:05}.gguf', "
+        "so that the others are found",
+        file.string(), split.part, split.count, split.part, split.count));
+  size_t tensors = 0;
+  for (int part = 1; part <= split.count; ++part) {
+    const auto path = file.parent_path() / gguf_part_name({name->base, part, split.count});
+    files.push_back(TRY(open_part(path, {part, split.count, split.tensors})));
+    tensors += files.back().index.entries.size();
+  }
+  if (split.tensors > 0 && tensors != static_cast<size_t>(split.tensors))
+    return corrupt(fmt::format("{}: the parts hold {} tensors together, but {} belong to the model",
+                               file.string(), tensors, split.tensors));
+  return files;
+}
+
 }  // namespace
+
+Result<HostTensor> TensorFiles::find_rows(std::string_view name, int64_t begin,
+                                          int64_t count) const {
+  HostTensor tensor = TRY(find(name));
+  CHECK(!tensor.shape.empty(), "a scalar has no rows");
+  const int64_t width = tensor.shape.back();
+  const size_t row = row_bytes(tensor.dtype, width);
+  CHECK(begin >= 0 && count >= 0 && static_cast<size_t>(begin + count) * row <= tensor.bytes.size(),
+        "rows outside their tensor");
+  tensor.bytes =
+      tensor.bytes.subspan(static_cast<size_t>(begin) * row, static_cast<size_t>(count) * row);
+  tensor.shape = {count, width};
+  return tensor;
+}
+
+std::optional<GgufPartName> parse_gguf_part_name(std::string_view file_name) {
+  constexpr std::string_view kEnd = "-00000-of-00000.gguf";
+  if (file_name.size() <= kEnd.size()) return std::nullopt;
+  const std::string_view end = file_name.substr(file_name.size() - kEnd.size());
+  for (size_t i = 0; i < kEnd.size(); ++i)
+    if (kEnd[i] == '0' ? end[i] < '0' || end[i] > '9' : end[i] != kEnd[i]) return std::nullopt;
+  GgufPartName name{std::string(file_name.substr(0, file_name.size() - kEnd.size())), 0, 0};
+  for (size_t i = 0; i < 5; ++i) {
+    name.part = name.part * 10 + (end[1 + i] - '0');
+    name.count = name.count * 10 + (end[10 + i] - '0');
+  }
+  if (name.part < 1 || name.part > name.count) return std::nullopt;
+  return name;
+}
+
+std::string gguf_part_name(const GgufPartName& name) {
+  return fmt::format("{}-{:05}-of-{:05}.gguf", name.base, name.part, name.count);
+}
 
 Result<std::shared_ptr<const TensorFiles>> open_safetensors(const std::filesystem::path& folder) {
   std::error_code ignored;
@@ -210,11 +315,21 @@ Result<std::shared_ptr<const TensorFiles>> open_safetensors(const std::filesyste
 
 Result<std::shared_ptr<const TensorFiles>> open_safetensors_file(
     const std::filesystem::path& file) {
-  return open_single(file, parse_safetensors_begin);
+  std::vector<OpenFile> files;
+  files.push_back(TRY(open_file(file, parse_safetensors_begin)));
+  return open_whole(std::move(files));
 }
 
-Result<std::shared_ptr<const TensorFiles>> open_gguf(const std::filesystem::path& file) {
-  return open_single(file, parse_gguf_begin);
+Result<std::shared_ptr<const TensorFiles>> open_gguf(const std::filesystem::path& file,
+                                                     const std::filesystem::path& tower) {
+  std::vector<OpenFile> files = TRY(open_parts(file));
+  if (!tower.empty()) {
+    OpenFile second = TRY(open_file(tower, parse_gguf_begin));
+    for (const auto& [key, value] : second.index.metadata)
+      if (key.starts_with("clip.")) files[0].index.metadata[key] = value;
+    files.push_back(std::move(second));
+  }
+  return open_whole(std::move(files));
 }
 
 }  // namespace exo

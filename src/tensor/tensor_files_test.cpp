@@ -178,6 +178,62 @@ TEST_F(TensorFilesTest, RefusesHostileGguf) {
                  "overlap");
 }
 
+std::string split_keys(uint16_t number, uint16_t count, int32_t tensors) {
+  return text("split.no") + raw<uint32_t>(2) + raw(number) +    //
+         text("split.count") + raw<uint32_t>(2) + raw(count) +  //
+         text("split.tensors.count") + raw<uint32_t>(5) + raw(tensors);
+}
+// Part `number` (from 0) with one tensor of two float32.
+std::string part(uint16_t number, uint16_t count, int32_t tensors) {
+  const std::string name(1, static_cast<char>('a' + number));
+  return with_data(
+      gguf_head(1, 3) + split_keys(number, count, tensors) + tensor_info(name, {2}, 0, 0), 8);
+}
+
+TEST_F(TensorFilesTest, AnyPartOpensTheWholeSplitGguf) {
+  write("m-00001-of-00003.gguf", part(0, 3, 3));
+  write("m-00002-of-00003.gguf", part(1, 3, 3));
+  const auto last = write("m-00003-of-00003.gguf", part(2, 3, 3));
+  const auto files = open_gguf(last).value();
+  EXPECT_EQ(files->names(), (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_EQ(files->find("b").value().bytes.size(), 8u);
+  EXPECT_EQ(get_int(files->metadata(), "split.no").value(), 0);
+  EXPECT_EQ(files->header_digest(),
+            open_gguf(folder_ / "m-00001-of-00003.gguf").value()->header_digest());
+}
+
+TEST_F(TensorFilesTest, RefusesSplitsThatDoNotFit) {
+  const auto expect = [&](const fs::path& file, ErrorCode code, const std::string& said) {
+    const auto files = open_gguf(file);
+    ASSERT_FALSE(files.ok());
+    EXPECT_EQ(files.error().code, code);
+    EXPECT_NE(files.error().message.find(said), std::string::npos) << files.error().message;
+  };
+  const auto first = write("m-00001-of-00002.gguf", part(0, 2, 2));
+  expect(first, ErrorCode::not_found, "part 2 of 2 is missing: there is no");
+  write("m-00002-of-00002.gguf", part(1, 2, 3));
+  expect(first, ErrorCode::corrupt, "does not belong");
+  write("m-00002-of-00002.gguf", part(0, 2, 2));
+  expect(first, ErrorCode::corrupt, "part 1 of 2 with");
+  expect(write("renamed.gguf", part(0, 2, 2)), ErrorCode::corrupt, "must end in '-00001-of-00002");
+  expect(write("h.gguf", part(0, 60000, 2)), ErrorCode::corrupt, "part 1 of 60000");
+  write("n-00001-of-00002.gguf", part(0, 2, 5));
+  write("n-00002-of-00002.gguf", part(1, 2, 5));
+  expect(folder_ / "n-00001-of-00002.gguf", ErrorCode::corrupt, "but 5 belong");
+}
+
+TEST(GgufPartName, IsReadAndWritten) {
+  const auto name = parse_gguf_part_name("a-b-00002-of-00010.gguf");
+  ASSERT_TRUE(name.has_value());
+  EXPECT_EQ(name->base, "a-b");
+  EXPECT_EQ(name->part, 2);
+  EXPECT_EQ(gguf_part_name(*name), "a-b-00002-of-00010.gguf");
+  for (const char* other :
+       {"m.gguf", "-00001-of-00002.gguf", "m-00003-of-00002.gguf", "m-00000-of-00002.gguf",
+        "m-0001-of-00002.gguf", "m-00001-of-00002.bin"})
+    EXPECT_FALSE(parse_gguf_part_name(other).has_value()) << other;
+}
+
 TEST_F(TensorFilesTest, AnyCutOfARealFileIsAnError) {
   const fs::path file = fixtures() / "gguf/llamaq-Q4_0.gguf";
   if (!fs::exists(file)) GTEST_SKIP() << "no fixture " << file;

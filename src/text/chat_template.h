@@ -43,7 +43,9 @@ struct ChatTemplateSource {
 };
 Result<std::optional<ChatTemplateSource>> find_chat_template(const std::filesystem::path& folder,
                                                              bool with_tools = false);
-// The same from GGUF metadata ("tokenizer.chat_template" and the special tokens).
-std::optional<ChatTemplateSource> chat_template_of_gguf(const JsonObject& metadata);
+// The same from GGUF metadata ("tokenizer.chat_template", for tools
+// "tokenizer.chat_template.tool_use", and the special tokens).
+std::optional<ChatTemplateSource> chat_template_of_gguf(const JsonObject& metadata,
+                                                        bool with_tools = false);
 
 }  // namespace exo

@@ -20,9 +20,12 @@ std::string token_of(const JsonObject& metadata, std::string_view id_key) {
 
 }  // namespace
 
-std::optional<ChatTemplateSource> chat_template_of_gguf(const JsonObject& metadata) {
+std::optional<ChatTemplateSource> chat_template_of_gguf(const JsonObject& metadata,
+                                                        bool with_tools) {
   ChatTemplateSource source;
   source.text = text_of(metadata, "tokenizer.chat_template");
+  const std::string for_tools = text_of(metadata, "tokenizer.chat_template.tool_use");
+  if (!for_tools.empty() && (with_tools || source.text.empty())) source.text = for_tools;
   if (source.text.empty()) return std::nullopt;
   source.bos_token = token_of(metadata, "tokenizer.ggml.bos_token_id");
   source.eos_token = token_of(metadata, "tokenizer.ggml.eos_token_id");

@@ -2,75 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include <array>
-#include <cstdio>
-#include <cstdlib>
-#include <ctime>
 #include <fstream>
-#include <map>
-#include <sstream>
 
 #include "base/file.h"
+#include "text/template_fixtures.h"
 
 namespace exo {
 namespace {
-
-constexpr size_t kMaxFixtureBytes = size_t{64} << 20;
-
-// The fixtures' frozen clock, 2025-03-09 14:05:07 local time.
-int64_t fixture_now_ms() {
-  std::tm moment{};
-  moment.tm_year = 125;
-  moment.tm_mon = 2;
-  moment.tm_mday = 9;
-  moment.tm_hour = 14;
-  moment.tm_min = 5;
-  moment.tm_sec = 7;
-  moment.tm_isdst = -1;
-  return static_cast<int64_t>(std::mktime(&moment)) * 1000;
-}
-
-std::filesystem::path fixtures() {
-  const char* folder = std::getenv("EXO_FIXTURES");
-  if (folder != nullptr) return std::filesystem::path(folder) / "templates";
-  return std::filesystem::path(EXO_SOURCE_DIR) / "tests" / "golden" / "templates";
-}
-
-std::vector<JsonObject> json_lines(const std::string& text) {
-  std::vector<JsonObject> out;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);)
-    if (!line.empty()) out.push_back(parse_json(line, 128).value().get_object());
-  return out;
-}
-
-std::string text_of(const JsonObject& object, std::string_view key) {
-  return get_string(object, key).value().value_or("");
-}
-
-std::string unpacked(const std::filesystem::path& path) {
-  std::string out;
-  FILE* pipe = ::popen(("gzip -dc '" + path.string() + "'").c_str(), "r");
-  if (pipe == nullptr) return out;
-  std::array<char, 65536> buffer{};
-  for (size_t n = 0; (n = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
-    out.append(buffer.data(), n);
-  ::pclose(pipe);
-  return out;
-}
-
-ChatTemplateInput input_of(const JsonObject& conversation) {
-  ChatTemplateInput input;
-  input.messages = conversation.at("messages");
-  if (const Json* tools = conversation.if_contains("tools")) input.tools = *tools;
-  input.add_generation_prompt =
-      get_bool(conversation, "add_generation_prompt").value().value_or(false);
-  input.bos_token = "<|bos|>";
-  input.eos_token = "<|eos|>";
-  if (const auto* kwargs = get_object(conversation, "kwargs").value()) input.kwargs = *kwargs;
-  input.now_ms = fixture_now_ms();
-  return input;
-}
 
 void expect_row(const ChatTemplate& parsed, const ChatTemplateInput& input, const JsonObject& row) {
   const auto text = parsed.render(input);
@@ -86,19 +24,13 @@ void expect_row(const ChatTemplate& parsed, const ChatTemplateInput& input, cons
 }
 
 TEST(ChatTemplate, PublishedTemplatesRenderAsInPython) {
-  if (!std::filesystem::exists(fixtures() / "templates.jsonl.gz"))
-    GTEST_SKIP() << "no template fixtures in " << fixtures() << " (set EXO_FIXTURES)";
-  std::map<std::string, ChatTemplateInput> inputs;
-  const auto conversations =
-      parse_json(read_file(fixtures() / "conversations.json", kMaxFixtureBytes).value()).value();
-  for (const Json& conversation : conversations.get_array())
-    inputs[text_of(conversation.get_object(), "name")] = input_of(conversation.get_object());
+  if (!have_template_fixtures()) GTEST_SKIP() << "no template fixtures (set EXO_FIXTURES)";
+  auto inputs = template_conversations();
   size_t rows = 0;
-  for (const JsonObject& entry : json_lines(unpacked(fixtures() / "templates.jsonl.gz"))) {
-    const std::string name = text_of(entry, "name");
-    const auto parsed = ChatTemplate::parse(text_of(entry, "template"));
+  for (const auto& [name, source] : published_templates()) {
+    const auto parsed = ChatTemplate::parse(source);
     ASSERT_TRUE(parsed.ok()) << name << ": " << parsed.error().message;
-    const auto golden = read_file(fixtures() / (name + ".jsonl"), kMaxFixtureBytes);
+    const auto golden = read_file(template_fixtures() / (name + ".jsonl"), kMaxFixtureBytes);
     ASSERT_TRUE(golden.ok()) << golden.error().message;
     for (const JsonObject& row : json_lines(*golden)) {
       SCOPED_TRACE(name + " / " + text_of(row, "case"));
@@ -111,12 +43,13 @@ TEST(ChatTemplate, PublishedTemplatesRenderAsInPython) {
 }
 
 TEST(ChatTemplate, FeaturesRenderAsInPython) {
-  const auto text = read_file(fixtures() / "jinja_features.jsonl", kMaxFixtureBytes);
+  const auto text = read_file(template_fixtures() / "jinja_features.jsonl", kMaxFixtureBytes);
   if (!text.ok()) GTEST_SKIP() << text.error().message << " (set EXO_FIXTURES)";
   ChatTemplateInput input;
-  input.kwargs = parse_json(read_file(fixtures() / "jinja_context.json", kMaxFixtureBytes).value())
-                     .value()
-                     .get_object();
+  input.kwargs =
+      parse_json(read_file(template_fixtures() / "jinja_context.json", kMaxFixtureBytes).value())
+          .value()
+          .get_object();
   input.now_ms = fixture_now_ms();
   for (const JsonObject& row : json_lines(*text)) {
     SCOPED_TRACE(text_of(row, "template"));
@@ -187,6 +120,20 @@ TEST_F(FindChatTemplate, ChoosesAmongNamedTemplates) {
                                      {"name": "tool_use", "template": "b"}]})");
   EXPECT_EQ(found(), "a");
   EXPECT_EQ(found(true), "b");
+}
+
+TEST(ChatTemplateOfGguf, ChoosesAmongNamedTemplates) {
+  JsonObject metadata{{"tokenizer.chat_template", "a"},
+                      {"tokenizer.chat_template.tool_use", "b"},
+                      {"tokenizer.ggml.bos_token_id", 1},
+                      {"tokenizer.ggml.tokens", {"<unk>", "<s>"}}};
+  EXPECT_EQ(chat_template_of_gguf(metadata)->text, "a");
+  EXPECT_EQ(chat_template_of_gguf(metadata, true)->text, "b");
+  EXPECT_EQ(chat_template_of_gguf(metadata)->bos_token, "<s>");
+  metadata.erase("tokenizer.chat_template.tool_use");
+  EXPECT_EQ(chat_template_of_gguf(metadata, true)->text, "a");
+  metadata.erase("tokenizer.chat_template");
+  EXPECT_FALSE(chat_template_of_gguf(metadata));
 }
 
 TEST_F(FindChatTemplate, SaysWhatIsBroken) {

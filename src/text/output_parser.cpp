@@ -1,64 +1,65 @@
 #include "text/output_parser.h"
 
-#include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace exo {
-namespace {
 
-// How much of `pattern` is matched after one more byte.
-size_t advance(const std::string& pattern, const std::vector<size_t>& fallback, size_t matched,
-               char byte) {
-  while (matched > 0 && (matched == pattern.size() || pattern[matched] != byte))
-    matched = fallback[matched];
-  return pattern[matched] == byte ? matched + 1 : 0;
-}
-
-}  // namespace
-
-OutputParser::Stop OutputParser::make_stop(std::string text) {
-  Stop stop{std::move(text), {0, 0}, 0};
-  for (size_t length = 1; length < stop.text.size(); ++length) {
-    stop.fallback.push_back(
-        advance(stop.text, stop.fallback, stop.fallback.back(), stop.text[length]));
+OutputParser::OutputParser(OutputOptions options) : stops_(std::move(options.stop)) {
+  const OutputSyntax& syntax = options.syntax;
+  if (syntax.channels) {
+    sections_ = make_channel_sections(std::move(options.tools));
+  } else if (!syntax.thinking.empty() || !syntax.silent.empty() || !options.tools.empty()) {
+    sections_ = make_marked_sections(syntax, std::move(options.tools));
   }
-  return stop;
-}
-
-OutputParser::OutputParser(std::vector<std::string> stop_strings) {
-  for (std::string& text : stop_strings)
-    if (!text.empty()) stops_.push_back(make_stop(std::move(text)));
+  if (!options.opened.empty()) push(options.opened);
 }
 
 OutputParser::Delta OutputParser::push(std::string_view text) {
-  Delta delta;
-  if (stopped_) return delta;
+  if (sections_ == nullptr) content(text);
   for (const char byte : text) {
-    held_.push_back(byte);
-    size_t complete = 0;  // of those that end here the longest counts
-    for (Stop& stop : stops_) {
-      stop.matched = advance(stop.text, stop.fallback, stop.matched, byte);
-      if (stop.matched == stop.text.size()) complete = std::max(complete, stop.matched);
-    }
-    if (complete == 0) continue;
-    held_.resize(held_.size() - complete);
-    stopped_ = delta.stopped = true;
-    delta.content = std::exchange(held_, std::string());
-    return delta;
+    if (sections_ == nullptr || stopped_) break;
+    sections_->push(byte, *this);
   }
-  size_t keep = 0;
-  for (const Stop& stop : stops_) keep = std::max(keep, stop.matched);
-  delta.content = held_.substr(0, held_.size() - keep);
-  held_.erase(0, held_.size() - keep);
-  return delta;
+  return std::exchange(delta_, {});
 }
 
 OutputParser::Delta OutputParser::finish() {
-  Delta delta;
-  delta.content = std::exchange(held_, std::string());
-  delta.stopped = stopped_;
+  if (sections_ != nullptr && !stopped_) sections_->finish(*this);
+  delta_.content += std::exchange(held_, std::string());
+  delta_.stopped = stopped_;
   stopped_ = true;  // nothing follows
-  return delta;
+  return std::exchange(delta_, {});
+}
+
+void OutputParser::content(std::string_view text) {
+  if (stopped_) return;
+  if (stops_.empty()) {
+    delta_.content += text;
+    return;
+  }
+  for (const char byte : text) {
+    held_.push_back(byte);
+    const auto met = stops_.push(byte);
+    if (!met) continue;
+    held_.resize(held_.size() - met->size_bytes);
+    delta_.content += std::exchange(held_, std::string());
+    stopped_ = delta_.stopped = true;
+    return;
+  }
+  const size_t sure = held_.size() - stops_.pending();
+  delta_.content.append(held_, 0, sure);
+  held_.erase(0, sure);
+}
+
+void OutputParser::reasoning(std::string_view text) {
+  if (!stopped_) delta_.reasoning += text;
+}
+
+void OutputParser::calls(std::vector<ToolCall> calls) {
+  if (stopped_) return;
+  delta_.calls.insert(delta_.calls.end(), std::make_move_iterator(calls.begin()),
+                      std::make_move_iterator(calls.end()));
 }
 
 }  // namespace exo

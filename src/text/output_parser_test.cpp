@@ -13,7 +13,7 @@ struct Seen {
 };
 
 Seen run(const std::vector<std::string>& stops, const std::vector<std::string>& parts) {
-  OutputParser parser(stops);
+  OutputParser parser({{}, "", {}, stops});
   Seen seen;
   for (const std::string& part : parts) {
     const auto delta = parser.push(part);
@@ -34,7 +34,7 @@ TEST(OutputParser, CutsAtAStopStringAcrossTokens) {
 }
 
 TEST(OutputParser, HoldsBackOnlyWhatMayBeginAStop) {
-  OutputParser parser({"END"});
+  OutputParser parser({{}, "", {}, {"END"}});
   EXPECT_EQ(parser.push("an E").content, "an ");
   EXPECT_EQ(parser.push("N").content, "");
   EXPECT_EQ(parser.push("E").content, "EN");  // the new E may begin one
@@ -48,13 +48,13 @@ TEST(OutputParser, StopsThatOverlapThemselves) {
 }
 
 TEST(OutputParser, WithoutStopsNothingIsHeld) {
-  OutputParser parser({""});
+  OutputParser parser({{}, "", {}, {""}});
   EXPECT_EQ(parser.push("text").content, "text");
   EXPECT_FALSE(parser.finish().stopped);
 }
 
 TEST(OutputParser, NothingFollowsAStop) {
-  OutputParser parser({"."});
+  OutputParser parser({{}, "", {}, {"."}});
   EXPECT_TRUE(parser.push("a.b").stopped);
   EXPECT_EQ(parser.push("c").content, "");
   EXPECT_EQ(parser.finish().content, "");

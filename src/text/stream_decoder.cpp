@@ -38,10 +38,20 @@ std::unique_ptr<DecodeStream> Tokenizer::decode_stream(bool skip_special) const 
   return std::make_unique<VocabularyStream>(vocabulary(), skip_special);
 }
 
-StreamDecoder::StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool skip_special)
-    : tokenizer_(std::move(tokenizer)), stream_(tokenizer_->decode_stream(skip_special)) {}
+StreamDecoder::StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool skip_special,
+                             std::vector<bool> shown)
+    : tokenizer_(std::move(tokenizer)),
+      stream_(tokenizer_->decode_stream(false)),
+      skip_special_(skip_special),
+      shown_(std::move(shown)) {}
 
-std::string StreamDecoder::push(TokenId id) { return stream_->push(id); }
+std::string StreamDecoder::push(TokenId id) {
+  const std::vector<bool>& special = tokenizer_->vocabulary().special;
+  const auto index = static_cast<size_t>(id);
+  const bool hidden = skip_special_ && id >= 0 && index < special.size() && special[index] &&
+                      !(index < shown_.size() && shown_[index]);
+  return hidden ? std::string() : stream_->push(id);
+}
 
 std::string StreamDecoder::finish() { return stream_->finish(); }
 

@@ -40,9 +40,14 @@ class Tokenizer {
   virtual int size() const = 0;  // ids are 0 .. size-1
 };
 
-// A folder with tokenizer.json (and perhaps tokenizer_config.json).
+// A folder with tokenizer.json, or with SentencePiece's tokenizer.model and what goes with it
+// (tokenizer_config.json, added_tokens.json).
 Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::filesystem::path& folder);
 Result<std::shared_ptr<const Tokenizer>> parse_tokenizer_json(std::string_view text);
+// From the bytes of a tokenizer.model; `config` and `added_tokens` are the objects of the two other
+// files, empty where there are none.
+Result<std::shared_ptr<const Tokenizer>> tokenizer_from_sentencepiece(
+    std::string_view model, const JsonObject& config, const JsonObject& added_tokens);
 // From GGUF metadata: keys "tokenizer.ggml.*" as a JSON object.
 Result<std::shared_ptr<const Tokenizer>> tokenizer_from_gguf(const JsonObject& metadata);
 

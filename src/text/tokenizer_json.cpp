@@ -67,18 +67,38 @@ Result<std::shared_ptr<const Tokenizer>> parse_tokenizer_json(std::string_view t
   return make_pipeline(std::move(parts));
 }
 
+namespace {
+
+// The object in a JSON file, or an empty one where there is no file.
+Result<JsonObject> read_object_file(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return JsonObject();
+  auto json = parse_json(TRY(read_file(path, kMaxFileBytes)), kMaxJsonDepth);
+  if (!json.ok()) return json.error().in(path.string());
+  if (!json->is_object()) return corrupt(path.string() + " must hold a JSON object");
+  return std::move(json->get_object());
+}
+
+Result<std::shared_ptr<const Tokenizer>> load_sentencepiece(const std::filesystem::path& folder) {
+  const auto path = folder / "tokenizer.model";
+  const std::string model = TRY(read_file(path, kMaxFileBytes));
+  const JsonObject config = TRY(read_object_file(folder / "tokenizer_config.json"));
+  const JsonObject added = TRY(read_object_file(folder / "added_tokens.json"));
+  auto tokenizer = tokenizer_from_sentencepiece(model, config, added);
+  if (!tokenizer.ok()) return tokenizer.error().in(path.string());
+  return tokenizer;
+}
+
+}  // namespace
+
 Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::filesystem::path& folder) {
   const auto path = folder / "tokenizer.json";
   auto text = read_file(path, kMaxFileBytes);
   if (!text.ok()) {
     std::error_code error;
     if (!std::filesystem::exists(path, error) &&
-        std::filesystem::exists(folder / "tokenizer.model", error)) {
-      return unsupported(fmt::format(
-          "{} has only a tokenizer.model; a tokenizer.json is needed (transformers writes one with "
-          "AutoTokenizer.from_pretrained(...).save_pretrained(...))",
-          folder.string()));
-    }
+        std::filesystem::exists(folder / "tokenizer.model", error))
+      return load_sentencepiece(folder);
     return text.error();
   }
   auto tokenizer = parse_tokenizer_json(*text);

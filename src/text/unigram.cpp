@@ -49,21 +49,18 @@ class ScoreTrie {
   std::unordered_map<uint64_t, uint32_t> edges_;  // node << 8 | byte -> node
 };
 
-struct Entries {
-  VocabularyTable vocabulary;
-  std::vector<double> scores;  // of each id
-};
-
 class Unigram final : public TokenModel {
  public:
-  Unigram(Entries entries, std::optional<TokenId> unknown, bool byte_fallback)
-      : vocabulary_(std::move(entries.vocabulary)),
-        scores_(std::move(entries.scores)),
-        unknown_(unknown),
-        byte_fallback_(byte_fallback) {
+  explicit Unigram(UnigramConfig config)
+      : vocabulary_(std::move(config.vocabulary)),
+        scores_(std::move(config.scores)),
+        matched_(std::move(config.matched)),
+        unknown_(config.unknown),
+        byte_fallback_(config.byte_fallback) {
     double lowest = std::numeric_limits<double>::infinity();
     for (TokenId id = 0; id < vocabulary_.size(); ++id) {
       const std::string& token = vocabulary_.token(id);
+      if (!is_matched(id)) continue;
       if (vocabulary_.find(token) == id) trie_.add(token, id);
       lowest = std::min(lowest, scores_[static_cast<size_t>(id)]);
     }
@@ -118,8 +115,12 @@ class Unigram final : public TokenModel {
     return best;
   }
 
+  bool is_matched(TokenId id) const {
+    return matched_.empty() || matched_[static_cast<size_t>(id)];
+  }
+
   void append(std::string_view part, std::vector<TokenId>& out) const {
-    if (const auto id = vocabulary_.find(part)) {
+    if (const auto id = vocabulary_.find(part); id && is_matched(*id)) {
       out.push_back(*id);
       return;
     }
@@ -137,6 +138,7 @@ class Unigram final : public TokenModel {
 
   VocabularyTable vocabulary_;
   std::vector<double> scores_;
+  std::vector<bool> matched_;
   std::optional<TokenId> unknown_;
   bool byte_fallback_;
   double unknown_score_ = 0;
@@ -144,10 +146,10 @@ class Unigram final : public TokenModel {
 };
 
 // [["token", score], ...]; the id is the position.
-Result<Entries> read_entries(const JsonObject& object) {
+Result<UnigramConfig> read_entries(const JsonObject& object) {
   const JsonArray* list = TRY(get_array(object, "vocab"));
   if (list == nullptr) return corrupt("the Unigram model has no 'vocab'");
-  Entries entries;
+  UnigramConfig entries;
   size_t bytes = 0;
   for (const Json& item : *list) {
     const bool fits = item.is_array() && item.get_array().size() == 2 &&
@@ -172,17 +174,19 @@ Result<Entries> read_entries(const JsonObject& object) {
 
 }  // namespace
 
+std::unique_ptr<const TokenModel> make_unigram(UnigramConfig config) {
+  return std::make_unique<Unigram>(std::move(config));
+}
+
 Result<std::unique_ptr<const TokenModel>> parse_unigram(const JsonObject& object) {
-  Entries entries = TRY(read_entries(object));
-  std::optional<TokenId> unknown;
+  UnigramConfig entries = TRY(read_entries(object));
   if (const auto id = TRY(get_int(object, "unk_id"))) {
     if (*id < 0 || *id >= entries.vocabulary.size())
       return corrupt(fmt::format("unk_id {} is not a token of the vocabulary", *id));
-    unknown = static_cast<TokenId>(*id);
+    entries.unknown = static_cast<TokenId>(*id);
   }
-  const bool byte_fallback = TRY(bool_or(object, "byte_fallback", false));
-  return std::unique_ptr<const TokenModel>(
-      std::make_unique<Unigram>(std::move(entries), unknown, byte_fallback));
+  entries.byte_fallback = TRY(bool_or(object, "byte_fallback", false));
+  return make_unigram(std::move(entries));
 }
 
 }  // namespace exo

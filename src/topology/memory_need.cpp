@@ -69,7 +69,7 @@ Result<MemoryNeed> MemoryNeed::make(const ModelCard& card, WeightFormat format) 
     need.prefix_.push_back(need.prefix_.back() + as_loaded(bytes, from, to));
   need.embedding_bytes_ = card.embedding_bytes;
   need.head_bytes_ = card.head_bytes;
-  need.tied_ = card.tied_embedding;
+  need.shared_bytes_ = card.shared_bytes();
   need.kv_bytes_per_token_per_layer_ = card.kv_bytes_per_token_per_layer;
   return need;
 }
@@ -79,7 +79,7 @@ uint64_t MemoryNeed::weight_bytes(int layer_begin, int layer_end) const {
   const bool last = layer_end == layer_count();
   uint64_t bytes =
       prefix_[static_cast<size_t>(layer_end)] - prefix_[static_cast<size_t>(layer_begin)];
-  if (first && !(last && tied_)) bytes += embedding_bytes_;
+  if (first) bytes += embedding_bytes_ - (last ? shared_bytes_ : 0);
   if (last) bytes += head_bytes_;
   return bytes;
 }

@@ -30,7 +30,7 @@ class MemoryNeed {
   std::vector<uint64_t> prefix_;  // prefix_[i] = bytes of layers before i
   uint64_t embedding_bytes_ = 0;
   uint64_t head_bytes_ = 0;
-  bool tied_ = false;
+  uint64_t shared_bytes_ = 0;
   uint64_t kv_bytes_per_token_per_layer_ = 0;
 };
 

@@ -121,6 +121,58 @@ TEST_F(ApiServerTest, StreamsAsTheContractSays) {
   EXPECT_EQ(finishes, 1);
 }
 
+constexpr const char* kThinkAndCall =
+    R"([say:<think>hm</think>Wait.<tool_call>{\"name\":\"f\",\"arguments\":{\"x\": 1.50}}</tool_call>)"
+    R"(<tool_call>{\"name\":\"g\"}</tool_call>])";
+constexpr const char* kTools = R"("tools":[{"type":"function","function":{"name":"f"}}])";
+
+TEST_F(ApiServerTest, ThinkingAndToolCalls) {
+  const Json body = json_of(ask(chat(kThinkAndCall, kTools)));
+  const Json& choice = body.at("choices").at(0);
+  EXPECT_EQ(choice.at("finish_reason"), "tool_calls");
+  EXPECT_EQ(choice.at("message").at("content"), "Wait.");
+  EXPECT_EQ(choice.at("message").at("reasoning_content"), "hm");
+  const JsonArray& calls = choice.at("message").at("tool_calls").as_array();
+  ASSERT_EQ(calls.size(), 2u);
+  EXPECT_EQ(calls[0].at("type"), "function");
+  EXPECT_EQ(to_text(calls[0].at("function")), R"({"name":"f","arguments":"{\"x\": 1.50}"})");
+  EXPECT_EQ(calls[1].at("function").at("arguments"), "{}");
+  EXPECT_NE(calls[0].at("id"), calls[1].at("id"));
+  EXPECT_EQ(calls[0].at("id").as_string().size(), 29u);
+  const Json one =
+      json_of(ask(chat(kThinkAndCall, std::string(kTools) + R"(,"parallel_tool_calls":false)")));
+  EXPECT_EQ(one.at("choices").at(0).at("message").at("tool_calls").as_array().size(), 1u);
+  EXPECT_EQ(one.at("choices").at(0).at("finish_reason"), "tool_calls");
+  const Json none = json_of(ask(chat(kThinkAndCall)));
+  EXPECT_EQ(none.at("choices").at(0).at("finish_reason"), "stop");
+  EXPECT_TRUE(std::string_view(none.at("choices").at(0).at("message").at("content").as_string())
+                  .starts_with("Wait.<tool_call>"));
+}
+
+TEST_F(ApiServerTest, StreamsThinkingAndToolCalls) {
+  const auto events =
+      events_of(stream(chat(kThinkAndCall, std::string(kTools) + R"(,"stream":true)")));
+  std::string reasoning, text, finish;
+  JsonArray calls;
+  for (size_t i = 0; i + 1 < events.size(); ++i) {
+    const Json chunk = *parse_json(events[i]);
+    const Json& choice = chunk.at("choices").at(0);
+    const JsonObject& delta = choice.at("delta").as_object();
+    if (const Json* part = delta.if_contains("reasoning_content")) reasoning += part->as_string();
+    if (const Json* part = delta.if_contains("content")) text += part->as_string();
+    if (const Json* part = delta.if_contains("tool_calls"))
+      for (const Json& call : part->as_array()) calls.push_back(call);
+    if (!choice.at("finish_reason").is_null()) finish += choice.at("finish_reason").as_string();
+  }
+  EXPECT_EQ(reasoning, "hm");
+  EXPECT_EQ(text, "Wait.");
+  EXPECT_EQ(finish, "tool_calls");
+  ASSERT_EQ(calls.size(), 2u);
+  EXPECT_EQ(calls[1].at("index"), 1);
+  EXPECT_EQ(calls[1].at("type"), "function");
+  EXPECT_EQ(calls[0].at("function").at("arguments"), R"({"x": 1.50})");
+}
+
 TEST_F(ApiServerTest, AnswersAsOneBody) {
   const Json reply = json_of(ask(chat("[say:hello world]", R"("stop":" wor")")));
   EXPECT_EQ(reply.at("object"), "chat.completion");
@@ -184,6 +236,39 @@ TEST_F(ApiServerTest, ErrorsBeforeTheFirstTokenAreHttpErrors) {
       EXPECT_EQ(to_text(error.at("code")), c.code) << response;
     }
   EXPECT_NE(ask(chat("[fail-start]")).find("Retry-After: 1\r\n"), std::string::npos);
+}
+
+TEST_F(ApiServerTest, PicturesReachModelsThatSee) {
+  // Two pixels, red and blue, as a GIF.
+  const std::string gif = "R0lGODdhAgABAIEAAP8AAAAA/wAAAAAAACwAAAAAAgABAAAIBQABBAgIADs=";
+  const auto look = [&](const std::string& model, const std::string& url) {
+    return ask(post("/v1/chat/completions",
+                    fmt::format(R"({{"model":"{}","messages":[{{"role":"user","content":[
+                      {{"type":"image_url","image_url":{{"url":"{}"}}}},
+                      {{"type":"text","text":"What is it?"}}]}}]}})",
+                                model, url)));
+  };
+  EXPECT_EQ(status_of(look("org/other:8b", "data:image/gif;base64," + gif)), 200);
+  const GenerationRequest request = node_.last_request();
+  ASSERT_EQ(request.images.size(), 1u);
+  EXPECT_EQ(request.images[0]->width, 2);  // resized for the model: its size is 2
+  EXPECT_EQ(request.images[0]->height, 2);
+  EXPECT_EQ(to_text(request.messages.at(0).content),
+            R"([{"type":"image"},{"type":"text","text":"What is it?"}])");
+
+  const auto refusal = [&](const std::string& model, const std::string& url) {
+    const std::string response = look(model, url);
+    EXPECT_EQ(status_of(response), 400);
+    const Json error = json_of(response).at("error");
+    EXPECT_EQ(error.at("param"), "messages[0].content[0]");
+    return std::string(error.at("message").get_string());
+  };
+  EXPECT_NE(refusal("fake", "data:image/gif;base64," + gif).find("fake takes text only"),
+            std::string::npos);
+  EXPECT_NE(refusal("org/other:8b", "data:image/gif;base64," + gif.substr(0, 48)).find("cut short"),
+            std::string::npos);
+  EXPECT_NE(refusal("org/other:8b", "https://example.com/a.png").find("does not fetch"),
+            std::string::npos);
 }
 
 TEST_F(ApiServerTest, AnErrorInTheMiddleIsAnEventAndTheEnd) {

@@ -66,6 +66,23 @@ check("models: list and retrieve", async () => {
   assert.equal((await client.models.retrieve(model)).id, model);
 });
 
+check("chat: thinking and tool calls, through the client's own accumulator", async () => {
+  if (model !== "fake") return; // only the fake node can be told what to say
+  const says = '[say:<think>hm</think><tool_call>{"name":"f","arguments":{"x":1}}</tool_call>]';
+  const tools = [{ type: "function", function: { name: "f", parameters: { type: "object" } } }];
+  const stream = client.chat.completions.stream({ model, messages: user(says), tools });
+  let thought = "";
+  for await (const chunk of stream)
+    thought += chunk.choices[0]?.delta?.reasoning_content ?? "";
+  const [choice] = (await stream.finalChatCompletion()).choices;
+  assert.equal(thought, "hm");
+  assert.equal(choice.finish_reason, "tool_calls");
+  const [call] = choice.message.tool_calls;
+  assert.equal(call.function.name, "f");
+  assert.deepEqual(JSON.parse(call.function.arguments), { x: 1 });
+  assert.match(call.id, /^call_[0-9A-Za-z]{24}$/);
+});
+
 check("chat: a whole answer", async () => {
   const reply = await greedy("Tell me about rings.");
   assert.equal(reply.object, "chat.completion");

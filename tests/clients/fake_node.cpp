@@ -255,6 +255,10 @@ Result<StartedGeneration> FakeNode::generate(GenerationRequest request) {
     started.sampling.max_tokens = room;
   started.sampling.stop_ids = {kEos};
   started.tokenizer = tokenizer_;
+  if (!request.prompt && !request.prompt_ids) {
+    started.syntax.thinking = {{"<think>", "</think>"}};
+    started.syntax.calls = {{"<tool_call>", "</tool_call>"}};
+  }
   auto stream = std::make_shared<FakeStream>(prompt, started.sampling, started.prompt_tokens);
   started.stream = std::make_unique<StreamHandle>(stream);
   const std::lock_guard lock(mutex_);
@@ -265,8 +269,11 @@ Result<StartedGeneration> FakeNode::generate(GenerationRequest request) {
 }
 
 std::vector<ModelStatus> FakeNode::models() const {
+  ModelCard other = fake_card("org/other:8b", options_.context_length);
+  other.vision = true;
+  other.image_size = 2;
   return {{fake_card("fake", options_.context_length), true, "/models/fake"},
-          {fake_card("org/other:8b", options_.context_length), false, "/models/other"}};
+          {std::move(other), false, "/models/other"}};
 }
 
 Result<ModelCard> FakeNode::find_model(const std::string& model) const {

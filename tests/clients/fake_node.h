@@ -5,6 +5,8 @@
 //   "[fail-mid]"    fails after 3 tokens      "[notice]"     a notice comes first
 //   "[forever]"     never an end of sequence  "[stall]"      no token ever
 //   "[say:TEXT]"    answers TEXT
+// Chats may think (<think>) and call tools (<tool_call>), as with a template of Hermes. The model
+// "org/other:8b" takes pictures.
 #pragma once
 
 #include <atomic>

@@ -81,7 +81,38 @@ async function stopping() {
   await context.close();
 }
 
-for (const test of [desktop, phone, stopping]) {
+// A node whose model sees, played by the test.
+async function pictures() {
+  const { page, context, errors } = await open({ viewport: { width: 1000, height: 700 } });
+  const attachButton = page.getByLabel('Add a picture');
+  assert.equal(await attachButton.count(), 0, 'a model that takes text only is not offered pictures');
+  await page.route('**/v1/models', (route) => route.fulfill({ json: { data: [{ id: 'seer', default: true, vision: true }] } }));
+  let asked;
+  await page.route('**/v1/chat/completions', (route) => {
+    asked = route.request().postDataJSON();
+    const chunk = { choices: [{ index: 0, delta: { content: 'A dot.' }, finish_reason: 'stop' }] };
+    return route.fulfill({ contentType: 'text/event-stream', body: `data: ${JSON.stringify(chunk)}\n\ndata: [DONE]\n\n` });
+  });
+  await page.reload();
+  const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==';
+  const file = { name: 'dot.png', mimeType: 'image/png', buffer: Buffer.from(png, 'base64') };
+  await attachButton.setInputFiles([file, file]);
+  await page.getByLabel('Remove the picture').nth(1).click();
+  await page.getByLabel('Message', { exact: true }).fill('What is it?');
+  await shot(page, 'pictures');
+  await page.keyboard.press('Enter');
+  await page.getByText('A dot.').waitFor();
+  assert.deepEqual(asked.messages.at(-1).content, [
+    { type: 'image_url', image_url: { url: `data:image/png;base64,${png}` } },
+    { type: 'text', text: 'What is it?' },
+  ]);
+  assert.equal(await page.locator('.message.user img').count(), 1);
+  assert.equal(await page.getByLabel('Remove the picture').count(), 0);
+  assert.deepEqual(errors, []);
+  await context.close();
+}
+
+for (const test of [desktop, phone, stopping, pictures]) {
   try {
     await test();
     console.log(`ok page: ${test.name}`);

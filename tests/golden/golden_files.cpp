@@ -33,6 +33,13 @@ std::vector<Prompt> read_safetensors(const fs::path& file) {
     prompt.greedy = values_of<TokenId>(tensors->find(prompt.name + ".greedy_ids").value());
     if (tensors->contains(prompt.name + ".logits"))
       prompt.logits = values_of<float>(tensors->find(prompt.name + ".logits").value());
+    if (tensors->contains(prompt.name + ".rgb_u8")) {
+      const HostTensor rgb = tensors->find(prompt.name + ".rgb_u8").value();
+      prompt.images.push_back(
+          std::make_shared<Image>(Image{static_cast<int>(rgb.shape[1]),
+                                        static_cast<int>(rgb.shape[0]), values_of<uint8_t>(rgb)}));
+      prompt.features = values_of<float>(tensors->find(prompt.name + ".features").value());
+    }
     prompts.push_back(std::move(prompt));
   }
   return prompts;
@@ -75,35 +82,61 @@ void add(std::vector<Case>& cases, Case which) {
   cases.push_back(std::move(which));
 }
 
+const fs::path kTree = EXO_SOURCE_DIR;
+
+std::vector<fs::path> roots() {
+  std::vector<fs::path> found = {kTree / "tests/golden"};
+  if (const char* fixtures = std::getenv("EXO_FIXTURES")) found.emplace_back(fixtures);
+  return found;
+}
+
+void add_checkpoints(std::vector<Case>& cases, const fs::path& root, const std::string& family) {
+  for (const std::string dtype : {"f32", "bf16", "fp8", "mxfp4"})
+    add(cases, {fmt::format("{}/{}", family, dtype), root / "models" / family / dtype,
+                root / "models" / family / ("golden_" + dtype + ".safetensors")});
+}
+
 }  // namespace
 
-std::vector<Case> find_cases() {
-  const fs::path tree = EXO_SOURCE_DIR;
-  std::vector<fs::path> roots = {tree / "tests/golden"};
-  const char* fixtures = std::getenv("EXO_FIXTURES");
-  if (fixtures != nullptr) roots.push_back(fixtures);
+std::vector<Case> find_embedding_cases() {
   std::vector<Case> cases;
-  for (const fs::path& root : roots) {
+  for (const fs::path& root : roots()) add_checkpoints(cases, root, "bert");
+  return cases;
+}
+
+std::vector<Case> find_vision_cases() {
+  std::vector<Case> cases = find_cases();
+  std::erase_if(cases, [](const Case& which) { return which.name.find("llava") != 0; });
+  return cases;
+}
+
+std::vector<Case> find_cases() {
+  std::vector<Case> cases;
+  for (const fs::path& root : roots()) {
     for (const char* family :
-         {"llama2", "llama3", "mistral", "mixtral", "qwen2", "qwen2-swa", "qwen2_moe", "qwen3",
-          "qwen3-yarn", "qwen3_moe", "phi3", "phi3_longrope", "phi4_mini", "gemma2", "gemma3_text",
-          "gpt_oss", "deepseek_v2", "deepseek_v2_lite", "deepseek_v3"})
-      for (const std::string dtype : {"f32", "bf16", "fp8", "mxfp4"})
-        add(cases, {fmt::format("{}/{}", family, dtype), root / "models" / family / dtype,
-                    root / "models" / family / ("golden_" + dtype + ".safetensors")});
+         {"llama2",      "llama3", "mistral",     "mixtral",   "qwen2",       "qwen2-swa",
+          "qwen2_moe",   "qwen3",  "qwen3-yarn",  "qwen3_moe", "phi3",        "phi3_longrope",
+          "phi4_mini",   "gemma2", "gemma3_text", "gpt_oss",   "deepseek_v2", "deepseek_v2_lite",
+          "deepseek_v3", "llava"})
+      add_checkpoints(cases, root, family);
     for (const std::string family :
          {"llama2", "llama3", "qwen2", "mixtral", "qwen3_moe", "gemma3_text", "deepseek_v3"})
       add(cases, {family + "-bf16.gguf", root / "gguf" / (family + "-bf16.gguf"),
                   root / "models" / family / "golden_bf16.safetensors"});
+    for (const std::string scheme : {"mlx", "awq", "gptq", "gptq_act_order", "gptq8", "fp8"})
+      add(cases, {"quantized-" + scheme, root / "models" / ("quantized-" + scheme),
+                  root / "models" / ("quantized-" + scheme) / "golden.safetensors"});
+    add(cases,
+        {"llava-bf16.gguf", root / "gguf/llava", root / "models/llava/golden_bf16.safetensors"});
     add(cases, {"gpt_oss-mxfp4.gguf", root / "gguf/gpt_oss-mxfp4.gguf",
                 root / "gguf/gpt_oss-mxfp4.golden.safetensors"});
     for (const std::string type : {"F16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K_M",
-                                   "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS"})
+                                   "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS", "IQ3_S"})
       add(cases, {"llamaq-" + type + ".gguf", root / "gguf" / ("llamaq-" + type + ".gguf"),
                   root / "gguf" / ("llamaq-" + type + ".golden.safetensors")});
   }
-  add(cases, {"demo", tree / "models/demo", tree / "models/demo/golden"});
-  if (fixtures != nullptr)
+  add(cases, {"demo", kTree / "models/demo", kTree / "models/demo/golden"});
+  if (const char* fixtures = std::getenv("EXO_FIXTURES"); fixtures != nullptr)
     add(cases, {"demo", fs::path(fixtures) / "../demo-model/model",
                 fs::path(fixtures) / "../demo-model/golden"});
   return cases;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/ids.h"
+#include "core/image.h"
 
 namespace exo::golden {
 
@@ -15,6 +16,8 @@ struct Prompt {
   std::vector<exo::TokenId> ids;
   std::vector<float> logits;  // [ids, vocab]; empty where the file has none
   std::vector<exo::TokenId> greedy;
+  std::vector<std::shared_ptr<const exo::Image>> images = {};
+  std::vector<float> features = {};  // what the tower makes of them
 };
 
 struct Case {
@@ -25,6 +28,8 @@ struct Case {
 
 // Those in the tree, those under EXO_FIXTURES, and the demo model, as far as they are there.
 std::vector<Case> find_cases();
+std::vector<Case> find_embedding_cases();  // encoders
+std::vector<Case> find_vision_cases();     // those of find_cases() with pictures
 std::vector<Prompt> read_prompts(const Case& which);
 
 }  // namespace exo::golden

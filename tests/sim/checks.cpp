@@ -10,7 +10,7 @@
 namespace exo::sim {
 
 Answer undisturbed_answer(const ModelCard& card, const std::vector<TokenId>& prompt_ids,
-                          const SamplingParams& sampling) {
+                          const SamplingParams& sampling, const std::vector<PlacedImage>& images) {
   Placement placement;
   placement.id.value = 1;
   placement.epoch = 1;
@@ -26,6 +26,7 @@ Answer undisturbed_answer(const ModelCard& card, const std::vector<TokenId>& pro
   SessionOpen open{placement.id, 1, SessionId{1}, NodeId{"alone"}, true, sampling, prompt_ids, {}};
   runner->submit(open);
   open.for_tail = false;
+  open.images = images;
   runner->submit(open);
   Answer answer;
   while (runner->has_work())
@@ -69,7 +70,8 @@ void check_answers(const Simulator& simulator, std::vector<std::string>* problem
       problems->push_back(fmt::format("request {} never ended", number));
       continue;
     }
-    const Answer expected = undisturbed_answer(request.card, request.prompt_ids, request.sampling);
+    const Answer expected =
+        undisturbed_answer(request.card, request.prompt_ids, request.sampling, request.images);
     const bool prefix =
         request.tokens.size() <= expected.tokens.size() &&
         std::equal(request.tokens.begin(), request.tokens.end(), expected.tokens.begin());

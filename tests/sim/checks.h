@@ -15,7 +15,8 @@ struct Answer {
   FinishReason finish = FinishReason::none;
 };
 Answer undisturbed_answer(const ModelCard& card, const std::vector<TokenId>& prompt_ids,
-                          const SamplingParams& sampling);
+                          const SamplingParams& sampling,
+                          const std::vector<PlacedImage>& images = {});
 
 // Whether the nodes that `asker` can reach now could hold the model together.
 bool fit_exists(const Simulator& simulator, const NodeId& asker, const ModelCard& card);

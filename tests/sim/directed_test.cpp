@@ -103,6 +103,23 @@ INSTANTIATE_TEST_SUITE_P(Sim, DirectedDeath,
                          testing::Values(Death{0, false}, Death{1, false}, Death{2, false},
                                          Death{0, true}, Death{1, true}, Death{2, true}));
 
+TEST_F(Directed, PicturesMoveWithTheAnswer) {
+  ask("A", 1);
+  simulator_.run_until(simulator_.now_us() + 3 * kSecond);
+  const NodeId victim = placement().head();
+  std::vector<TokenId> prompt = kPrompt;
+  prompt.insert(prompt.begin() + 2, kImageTokens, kImageToken);
+  const std::vector<PlacedImage> images = {{make_picture(5), 2, kImageTokens}};
+  const uint64_t number =
+      simulator_.ask(NodeId{victim.value == "A" ? "B" : "A"}, card_, prompt, greedy(200), images);
+  ASSERT_TRUE(wait_for_tokens(number, 20));
+  simulator_.kill(victim, false);
+  ASSERT_TRUE(wait_for_end(number, 60 * kSecond));
+  const Answer expected = undisturbed_answer(card_, prompt, request(number).sampling, images);
+  EXPECT_EQ(request(number).tokens, expected.tokens) << request(number).error.message;
+  EXPECT_NE(expected.tokens, undisturbed_answer(card_, prompt, request(number).sampling).tokens);
+}
+
 TEST_F(Directed, StoppedNodeHandsOverAtOnce) {
   ask("A", 1);
   simulator_.run_until(simulator_.now_us() + 3 * kSecond);

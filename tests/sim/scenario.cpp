@@ -109,10 +109,17 @@ class Scenario {
     if (random_.chance(0.3)) sampling.repetition_penalty = 1.3;
     if (random_.chance(0.3)) sampling.stop_ids = {static_cast<TokenId>(random_.between(0, 63))};
     const ModelCard& card = cards_[random_.next() % cards_.size()];
+    std::vector<PlacedImage> images;
+    if (random_.chance(0.3)) {  // at the same place, but not the same picture
+      const int position = std::min(length, 10);
+      prompt.insert(prompt.begin() + position, kImageTokens, kImageToken);
+      images.push_back({make_picture(random_.next() % 2), position, kImageTokens});
+    }
     const bool cancels = random_.chance(0.15);
     const int64_t cancel_after_us = random_.between(1'000, 2 * kSecond);
     if (!simulator_.alive(asker)) return;
-    const uint64_t request = simulator_.ask(asker, card, std::move(prompt), sampling);
+    const uint64_t request =
+        simulator_.ask(asker, card, std::move(prompt), sampling, std::move(images));
     if (cancels)
       simulator_.at(simulator_.now_us() + cancel_after_us,
                     [this, request] { simulator_.cancel(request); });
@@ -246,7 +253,15 @@ ModelCard make_card(const std::string& name, int layers, uint64_t layer_bytes) {
   card.embedding_bytes = layer_bytes / 10;
   card.head_bytes = layer_bytes / 10;
   card.kv_bytes_per_token_per_layer = 100;
+  card.vision = true;
+  card.image_size = 1;
+  card.image_tokens = kImageTokens;
+  card.image_token = kImageToken;
   return card;
+}
+
+std::shared_ptr<const Image> make_picture(uint64_t color) {
+  return std::make_shared<Image>(Image{1, 1, {static_cast<uint8_t>(color), 2, 3}});
 }
 
 ScenarioResult run_scenario(uint64_t seed, bool verbose) { return Scenario(seed, verbose).run(); }

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "core/image.h"
 #include "core/model_card.h"
 
 namespace exo::sim {
@@ -19,6 +21,11 @@ struct ScenarioResult {
 
 ScenarioResult run_scenario(uint64_t seed, bool verbose);
 
+inline constexpr int kImageTokens = 12;
+inline constexpr TokenId kImageToken = 63;
+
+// A model that takes pictures of one pixel.
 ModelCard make_card(const std::string& name, int layers, uint64_t layer_bytes);
+std::shared_ptr<const Image> make_picture(uint64_t color);
 
 }  // namespace exo::sim

@@ -413,7 +413,7 @@ std::vector<StageStats> Simulator::stage_stats(const NodeId& node) const {
 // -------------------------------------------------------------------------------------
 
 uint64_t Simulator::ask(const NodeId& asker, const ModelCard& card, std::vector<TokenId> prompt_ids,
-                        const SamplingParams& sampling) {
+                        const SamplingParams& sampling, std::vector<PlacedImage> images) {
   const uint64_t number = next_request_++;
   SimRequest& request = requests_[number];
   request.number = number;
@@ -421,10 +421,11 @@ uint64_t Simulator::ask(const NodeId& asker, const ModelCard& card, std::vector<
   request.card = card;
   request.prompt_ids = prompt_ids;
   request.sampling = sampling;
+  request.images = images;
   request.started_us = now_us_;
   trace(asker, fmt::format("asks r{}: {} ids, at most {} tokens", number, prompt_ids.size(),
                            sampling.max_tokens));
-  give(asker, StartSession{number, card, std::move(prompt_ids), sampling});
+  give(asker, StartSession{number, card, std::move(prompt_ids), sampling, std::move(images)});
   return number;
 }
 

@@ -33,6 +33,7 @@ struct SimRequest {
   ModelCard card;
   std::vector<TokenId> prompt_ids;
   SamplingParams sampling;
+  std::vector<PlacedImage> images;
   int64_t started_us = 0, ended_us = 0;
   std::vector<TokenId> tokens;
   std::vector<int64_t> token_times_us;
@@ -69,7 +70,7 @@ class Simulator {
   void calm_network() { network_.calm(); }
 
   uint64_t ask(const NodeId& asker, const ModelCard& card, std::vector<TokenId> prompt_ids,
-               const SamplingParams& sampling);
+               const SamplingParams& sampling, std::vector<PlacedImage> images = {});
   void cancel(uint64_t request);
   void command(const NodeId& node, CoreEvent event);
 

@@ -58,9 +58,10 @@ struct Describe {
     return fmt::format("PlacementGone p{:x}", short_id(m.placement.value));
   }
   std::string operator()(const SessionOpen& m) const {
-    return fmt::format("SessionOpen p{:x} s{:x} {} prompt {} emitted {}",
+    return fmt::format("SessionOpen p{:x} s{:x} {} prompt {} emitted {} pictures {}",
                        short_id(m.placement.value), short_id(m.session.value),
-                       m.for_tail ? "tail" : "head", m.prompt_ids.size(), m.emitted_ids.size());
+                       m.for_tail ? "tail" : "head", m.prompt_ids.size(), m.emitted_ids.size(),
+                       m.images.size());
   }
   std::string operator()(const SessionReady& m) const {
     return fmt::format("SessionReady s{:x}", short_id(m.session.value));

@@ -48,8 +48,8 @@ async function readEvents(response, onEvent) {
   }
 }
 
-// Streams a chat completion: onDelta(text), onNotice(text); returns {finish, usage}.
-export async function streamChat({ model, messages, signal, onDelta, onNotice }) {
+// Streams a chat completion: onDelta(text), onThought(text), onNotice(text); returns {finish, usage}.
+export async function streamChat({ model, messages, signal, onDelta, onThought, onNotice }) {
   const body = { model, messages, stream: true, stream_options: { include_usage: true } };
   const response = await checked(await fetch('/v1/chat/completions', {
     method: 'POST',
@@ -65,6 +65,7 @@ export async function streamChat({ model, messages, signal, onDelta, onNotice })
     if (chunk.error) throw new ApiError(500, chunk.error.message);
     if (chunk.usage) result.usage = chunk.usage;
     const choice = chunk.choices?.[0];
+    if (choice?.delta?.reasoning_content) onThought(choice.delta.reasoning_content);
     if (choice?.delta?.content) onDelta(choice.delta.content);
     if (choice?.finish_reason) result.finish = choice.finish_reason;
   });

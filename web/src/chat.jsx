@@ -2,6 +2,7 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useMemo, useRef } from 'preact/hooks';
 import { splitStable, toHtml } from './markdown.js';
+import { attach, attached, detach, sees } from './pictures.js';
 import { answering, connection, current, model, models, retry, send, stop } from './store.js';
 
 function Markdown({ text }) {
@@ -29,10 +30,23 @@ function Stats({ stats, finish }) {
   return <div class="stats" data-testid="stats">{parts.join(' · ')}</div>;
 }
 
+function Thinking({ text }) {
+  if (!text) return null;
+  return <details class="thinking" data-testid="thinking"><summary>Thinking</summary><Markdown text={text} /></details>;
+}
+
 function Message({ message, last }) {
-  if (message.role === 'user') return <article class="message user">{message.content}</article>;
+  if (message.role === 'user') {
+    return (
+      <article class="message user">
+        {message.images?.map((url, i) => <img key={i} src={url} alt="" />)}
+        {message.content}
+      </article>
+    );
+  }
   return (
     <article class="message assistant">
+      <Thinking text={message.thinking} />
       <Markdown text={message.content} />
       {message.error && <div class="error" role="alert">{message.error}</div>}
       <footer>
@@ -49,6 +63,7 @@ function Message({ message, last }) {
 function Answering({ state }) {
   return (
     <article class="message assistant" aria-busy="true" data-testid="answering">
+      <Thinking text={state.thinking} />
       {state.text ? <StreamingMarkdown text={state.text} /> : <div class="waiting">{state.notice || 'Thinking …'}</div>}
     </article>
   );
@@ -87,13 +102,38 @@ function onCopy(event) {
   setTimeout(() => { button.textContent = 'copy'; }, 1200);
 }
 
+function AttachButton() {
+  const onChange = (event) => {
+    attach(event.target.files);
+    event.target.value = '';
+  };
+  return (
+    <label class="attach" title="Add a picture">
+      <input type="file" accept="image/*" multiple aria-label="Add a picture" onChange={onChange} />
+      <svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15 9.5h.01" /></svg>
+    </label>
+  );
+}
+
+function Attachments() {
+  if (!sees.value || attached.value.length === 0) return null;
+  return (
+    <div class="attachments">
+      {attached.value.map((url, i) => (
+        <button type="button" key={i} aria-label="Remove the picture" title="Remove" onClick={() => detach(i)}><img src={url} alt="" /></button>
+      ))}
+    </div>
+  );
+}
+
 function Composer() {
   const text = useSignal('');
   const area = useRef(null);
   const submit = () => {
     if (answering.value || !text.value.trim()) return;
-    send(text.value);
+    send(text.value, sees.value ? attached.value : []);
     text.value = '';
+    attached.value = [];
     if (area.current) area.current.style.height = '';
   };
   const onKeyDown = (event) => {
@@ -102,6 +142,9 @@ function Composer() {
       submit();
     }
   };
+  const onPaste = (event) => {
+    if (attach(event.clipboardData?.files)) event.preventDefault();
+  };
   const onInput = (event) => {
     text.value = event.target.value;
     event.target.style.height = 'auto';
@@ -109,7 +152,9 @@ function Composer() {
   };
   return (
     <form class="composer" onSubmit={(event) => { event.preventDefault(); submit(); }}>
-      <textarea ref={area} rows="1" value={text.value} placeholder="Ask anything" aria-label="Message" onInput={onInput} onKeyDown={onKeyDown} />
+      <Attachments />
+      {sees.value && <AttachButton />}
+      <textarea ref={area} rows="1" value={text.value} placeholder="Ask anything" aria-label="Message" onInput={onInput} onKeyDown={onKeyDown} onPaste={onPaste} />
       {answering.value
         ? <button type="button" class="primary" onClick={stop}>Stop</button>
         : <button type="submit" class="primary" disabled={!text.value.trim() || !model.value}>Send</button>}
@@ -130,8 +175,14 @@ export function Chat() {
   const state = answering.value?.chatId === chat?.id ? answering.value : null;
   const messages = chat?.messages ?? [];
   const { box, onScroll } = useFollow(`${messages.length}:${state?.text.length ?? 0}`);
+  const onDrop = (event) => {
+    if (attach(event.dataTransfer?.files)) event.preventDefault();
+  };
+  const onDragOver = (event) => {
+    if (sees.value) event.preventDefault();
+  };
   return (
-    <main class="chat">
+    <main class="chat" onDrop={onDrop} onDragOver={onDragOver}>
       <div class="messages" ref={box} onScroll={onScroll} onClick={onCopy} aria-live="polite">
         {messages.length === 0 && !state && <Welcome />}
         {messages.map((message, i) => <Message key={i} message={message} last={i === messages.length - 1 && !state} />)}

@@ -14,22 +14,32 @@ function loadChats() {
   }
 }
 
-export const chats = signal(loadChats()); // newest first: {id, title, model, messages: [{role, content, stats?, error?}]}
+export const chats = signal(loadChats()); // newest first: {id, title, model, messages: [{role, content, images?, thinking?, stats?, error?}]}
 export const currentId = signal(null);
 export const current = computed(() => chats.value.find((chat) => chat.id === currentId.value) ?? null);
 export const models = signal([]);
 export const model = signal('');
 export const topology = signal(null);
 export const connection = signal({ ok: false, message: 'Connecting …' });
-export const answering = signal(null); // {chatId, text, notice, startedMs, firstMs, pieces}
+export const answering = signal(null); // {chatId, text, thinking, notice, startedMs, firstMs, pieces}
 let abort = null;
+
+// The store has room for a few megabytes: pictures go first, and live as long as the page.
+function storeWithoutPictures() {
+  const bare = (message) => ({ ...message, images: undefined });
+  try {
+    localStorage.setItem(chatsName, JSON.stringify(chats.value.map((chat) => ({ ...chat, messages: chat.messages.map(bare) }))));
+  } catch {
+    // full all the same: so do the chats
+  }
+}
 
 function storeChats(list) {
   chats.value = list.slice(0, keptChats);
   try {
     localStorage.setItem(chatsName, JSON.stringify(chats.value));
   } catch {
-    // a full store: the chats live as long as the page
+    storeWithoutPictures();
   }
 }
 
@@ -75,27 +85,36 @@ function settle(id, state, extra) {
   const stats = state.firstMs
     ? { firstTokenMs: state.firstMs - state.startedMs, tokensPerS: tokens > 1 && seconds > 0 ? (tokens - 1) / seconds : null, tokens }
     : null;
-  updateChat(id, (chat) => ({ messages: [...chat.messages, { role: 'assistant', content: state.text, stats, ...extra }] }));
+  updateChat(id, (chat) => ({ messages: [...chat.messages, { role: 'assistant', content: state.text, thinking: state.thinking, stats, ...extra }] }));
+}
+
+// Pictures come before the text that asks about them.
+function asSent({ role, content, images }) {
+  if (!images?.length) return { role, content };
+  const parts = images.map((url) => ({ type: 'image_url', image_url: { url } }));
+  return { role, content: [...parts, { type: 'text', text: content }] };
 }
 
 async function answer(id) {
   const chat = chats.value.find((one) => one.id === id);
-  const state = { chatId: id, text: '', notice: '', startedMs: performance.now(), firstMs: 0, pieces: 0 };
+  const state = { chatId: id, text: '', thinking: '', notice: '', startedMs: performance.now(), firstMs: 0, pieces: 0 };
   const show = () => { answering.value = { ...state }; };
+  const arrived = (where, text) => {
+    if (!state.firstMs) state.firstMs = performance.now();
+    state[where] += text;
+    state.pieces += 1;
+    show();
+  };
   abort = new AbortController();
   show();
   try {
     const result = await streamChat({
       model: chat.model,
-      messages: chat.messages.filter((one) => !one.error).map(({ role, content }) => ({ role, content })),
+      messages: chat.messages.filter((one) => !one.error).map(asSent),
       signal: abort.signal,
       onNotice: (text) => { state.notice = text; show(); },
-      onDelta: (text) => {
-        if (!state.firstMs) state.firstMs = performance.now();
-        state.text += text;
-        state.pieces += 1;
-        show();
-      },
+      onThought: (text) => arrived('thinking', text),
+      onDelta: (text) => arrived('text', text),
     });
     settle(id, state, { usage: result.usage, finish: result.finish });
   } catch (error) {
@@ -107,7 +126,7 @@ async function answer(id) {
   }
 }
 
-export function send(text) {
+export function send(text, images = []) {
   if (answering.value || !text.trim()) return;
   let chat = current.value;
   if (!chat) {
@@ -115,7 +134,7 @@ export function send(text) {
     storeChats([chat, ...chats.value]);
     currentId.value = chat.id;
   }
-  updateChat(chat.id, (old) => ({ model: model.value, messages: [...old.messages, { role: 'user', content: text }] }));
+  updateChat(chat.id, (old) => ({ model: model.value, messages: [...old.messages, { role: 'user', content: text, ...(images.length && { images }) }] }));
   answer(chat.id);
 }
 

@@ -1,6 +1,7 @@
 // Paged attention of the cpu backend: tasks are (rows of one sequence, KV head).
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "backend/cpu/cpu_ops.h"
 #include "backend/op_shapes.h"
@@ -8,7 +9,8 @@
 namespace exo::cpu {
 namespace {
 
-constexpr int kVectors = 32;  // queries of a task, so that a KV tile is widened once for many
+constexpr int kTileRows = 32;  // keys of a tile where nothing is paged
+constexpr int kVectors = 32;   // queries of a task, so that a KV tile is widened once for many
 
 struct Task {
   const AttentionSpan* span;
@@ -85,9 +87,39 @@ void CpuOps::kv_write(KvLayer& layer, const Tensor& k, const Tensor& v,
 
 Tensor CpuOps::attention(const Tensor& q, const KvLayer& layer,
                          std::span<const AttentionSpan> spans, const AttentionParams& params) {
-  Tensor out = make(shapes::attention(q, layer, spans, params));
+  return attend({q, layer, spans, params}, make(shapes::attention(q, layer, spans, params)));
+}
+
+// Keys and values are laid out as a cache of float32 that lives for this call.
+Tensor CpuOps::attend_all(const Tensor& q, const Tensor& k, const Tensor& v,
+                          std::span<const RowSpan> spans, const AttentionParams& params) {
+  Tensor out = make(shapes::attend_all(q, k, v, spans, params));
+  int blocks = 0;
+  const auto tiles = [](const RowSpan& span) {
+    return (span.row_count + kTileRows - 1) / kTileRows;
+  };
+  for (const RowSpan& span : spans) blocks += tiles(span);
+  std::vector<int32_t> table(static_cast<size_t>(blocks));
+  std::iota(table.begin(), table.end(), 0);
+  std::vector<AttentionSpan> rows;
+  int used = 0;
+  for (const RowSpan& span : spans) {
+    rows.push_back(
+        {span.row_begin, span.row_count, 0, std::span(table).subspan(static_cast<size_t>(used))});
+    used += tiles(span);
+  }
+  KvLayer layer{make({blocks, params.kv_heads, kTileRows, params.k_dim}),
+                make({blocks, params.kv_heads, kTileRows, params.v_dim}), kTileRows};
+  kv_write(layer, k, v, rows);
+  return attend({q, layer, rows, params, true}, std::move(out));
+}
+
+Tensor CpuOps::attend(const AttendCall& call, Tensor out) {
+  const Tensor& q = call.q;
+  const KvLayer& layer = call.layer;
+  const AttentionParams& params = call.params;
   const AttendArgs common = common_args(q, layer, params, out);
-  const std::vector<Task> tasks = make_tasks(spans, params);
+  const std::vector<Task> tasks = make_tasks(call.spans, params);
   const int64_t vectors = std::max(kVectors, common.group);
   const int64_t bytes = attend_scratch_bytes(vectors, layer.block_size, params.k_dim, params.v_dim);
   reserve_scratch(bytes);
@@ -104,6 +136,7 @@ Tensor CpuOps::attention(const Tensor& q, const KvLayer& layer,
     args.blocks = task.span->blocks.data();
     args.sinks = params.sinks ? floats(*params.sinks) + head : nullptr;
     args.rows = task.row_end - task.row_begin;
+    args.length = call.all ? task.span->row_count : 0;
     args.first_position = task.span->first_position + task.row_begin;
     args.scratch = scratch(worker, bytes);
     kernels_.attend(args);

@@ -84,6 +84,18 @@ Tensor CpuOps::rms_norm(const Tensor& x, const Tensor& weight, float eps) {
   return out;
 }
 
+Tensor CpuOps::layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps) {
+  Tensor out = make(shapes::layer_norm(x, weight, bias));
+  const int64_t width = weight.width();
+  const int64_t rows = HostTensor{.shape = x.shape}.elements() / width;
+  threads_.parallel_for(rows, row_chunk(width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row)
+      kernels_.layer_norm({floats(x) + row * width, floats(weight), floats(bias), width, eps},
+                          mutable_floats(out) + row * width);
+  });
+  return out;
+}
+
 Tensor CpuOps::add(const Tensor& x, const Tensor& y) {
   shapes::same(x, y);
   return elementwise(x, [&](int64_t begin, int64_t end, float* out) {
@@ -228,6 +240,16 @@ Tensor CpuOps::gather_rows(const Tensor& x, std::span<const int32_t> rows) {
   for (size_t i = 0; i < rows.size(); ++i)
     std::copy_n(floats(x) + rows[i] * x.width(), x.width(),
                 mutable_floats(out) + static_cast<int64_t>(i) * x.width());
+  return out;
+}
+
+Tensor CpuOps::replace_rows(const Tensor& x, const Tensor& y, std::span<const int32_t> rows) {
+  Tensor out = make(shapes::replace_rows(x, y, rows));
+  const int64_t width = x.width();
+  std::copy_n(floats(x), x.rows() * width, mutable_floats(out));
+  for (size_t i = 0; i < rows.size(); ++i)
+    std::copy_n(floats(y) + static_cast<int64_t>(i) * width, width,
+                mutable_floats(out) + rows[i] * width);
   return out;
 }
 

@@ -21,6 +21,7 @@ class CpuOps : public Ops {
   Tensor embed(const Tensor& table, std::span<const TokenId> ids) override;
   Tensor matmul(const Tensor& x, const Tensor& w, const Tensor* bias) override;
   Tensor rms_norm(const Tensor& x, const Tensor& weight, float eps) override;
+  Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps) override;
   Tensor add(const Tensor& x, const Tensor& y) override;
   Tensor multiply(const Tensor& x, const Tensor& y) override;
   Tensor scale(const Tensor& x, float factor) override;
@@ -37,6 +38,9 @@ class CpuOps : public Ops {
                 std::span<const AttentionSpan> spans) override;
   Tensor attention(const Tensor& q, const KvLayer& layer, std::span<const AttentionSpan> spans,
                    const AttentionParams& params) override;
+  Tensor attend_all(const Tensor& q, const Tensor& k, const Tensor& v,
+                    std::span<const RowSpan> spans, const AttentionParams& params) override;
+  Tensor replace_rows(const Tensor& x, const Tensor& y, std::span<const int32_t> rows) override;
   Tensor gather_rows(const Tensor& x, std::span<const int32_t> rows) override;
   Tensor add_rows(const Tensor& sum, const Tensor& y, std::span<const int32_t> rows,
                   std::span<const float> weights) override;
@@ -91,6 +95,14 @@ class CpuOps : public Ops {
   MatmulArgs matmul_args(const MatmulCall& call, Form form, Tensor& out);
   static void finish(const MatmulCall& call, const Rect& rect, Tensor& out);
   void update_rope_table(std::span<const int32_t> positions, const RopeParams& params);
+  struct AttendCall {
+    const Tensor& q;
+    const KvLayer& layer;
+    std::span<const AttentionSpan> spans;
+    const AttentionParams& params;
+    bool all = false;  // every row sees its whole span
+  };
+  Tensor attend(const AttendCall& call, Tensor out);
   void write_rows(const Tensor& kv, const Tensor& rows, const AttentionSpan& span, int64_t row);
 
   const Kernels kernels_;

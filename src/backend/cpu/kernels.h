@@ -58,6 +58,7 @@ struct AttendArgs {
   int rows = 0;
   int first_position = 0;  // of row 0
   int window = 0;
+  int length = 0;     // not 0: every row sees positions [0, length)
   bool half = false;  // K and V are f16, else f32
   float scale = 1, soft_cap = 0;
   std::byte* scratch = nullptr;  // attend_scratch_bytes(...), 64-byte aligned
@@ -67,6 +68,14 @@ inline int64_t attend_scratch_bytes(int64_t vectors, int64_t block_size, int64_t
                                     int64_t v_dim) {
   return 4 * (block_size * (k_dim + v_dim) + vectors * (k_dim + v_dim + block_size + 2)) + 8 * 64;
 }
+
+struct LayerNormArgs {
+  const float* x = nullptr;
+  const float* weight = nullptr;
+  const float* bias = nullptr;
+  int64_t width = 0;
+  float eps = 0;
+};
 
 struct Kernels {
   const char* level = "";
@@ -83,6 +92,7 @@ struct Kernels {
   void (*to_f16)(const float* x, int64_t count, uint16_t* out) = nullptr;
   void (*rms_norm)(const float* x, const float* weight, int64_t width, float eps,
                    float* out) = nullptr;
+  void (*layer_norm)(const LayerNormArgs& args, float* out) = nullptr;
   // out = silu(gate) * up, or silu(gate) when up is null.
   void (*silu)(const float* gate, const float* up, int64_t count, float* out) = nullptr;
   void (*attend)(const AttendArgs& args) = nullptr;

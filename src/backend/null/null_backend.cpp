@@ -38,6 +38,9 @@ class NullBackend : public Backend, public Ops {
   Tensor rms_norm(const Tensor& x, const Tensor& weight, float) override {
     return tensor(shapes::rms_norm(x, weight));
   }
+  Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float) override {
+    return tensor(shapes::layer_norm(x, weight, bias));
+  }
   Tensor add(const Tensor& x, const Tensor& y) override { return tensor(shapes::same(x, y)); }
   Tensor multiply(const Tensor& x, const Tensor& y) override { return tensor(shapes::same(x, y)); }
   Tensor scale(const Tensor& x, float) override { return tensor(x.shape); }
@@ -67,6 +70,13 @@ class NullBackend : public Backend, public Ops {
   Tensor attention(const Tensor& q, const KvLayer& layer, std::span<const AttentionSpan> spans,
                    const AttentionParams& params) override {
     return tensor(shapes::attention(q, layer, spans, params));
+  }
+  Tensor attend_all(const Tensor& q, const Tensor& k, const Tensor& v,
+                    std::span<const RowSpan> spans, const AttentionParams& params) override {
+    return tensor(shapes::attend_all(q, k, v, spans, params));
+  }
+  Tensor replace_rows(const Tensor& x, const Tensor& y, std::span<const int32_t> rows) override {
+    return tensor(shapes::replace_rows(x, y, rows));
   }
   Tensor gather_rows(const Tensor& x, std::span<const int32_t> rows) override {
     return tensor(shapes::gather_rows(x, rows));

@@ -130,6 +130,23 @@ class ReferenceBackend : public Backend, public Ops {
     return out;
   }
 
+  Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps) override {
+    Tensor out = make(shapes::layer_norm(x, weight, bias));
+    const auto width = static_cast<size_t>(weight.width());
+    const std::vector<float>&in = values_of(x), &gain = values_of(weight);
+    for (size_t base = 0; base < in.size(); base += width) {
+      double sum = 0, squares = 0;
+      for (size_t i = 0; i < width; ++i) sum += in[base + i];
+      const double mean = sum / static_cast<double>(width);
+      for (size_t i = 0; i < width; ++i) squares += (in[base + i] - mean) * (in[base + i] - mean);
+      const double factor = 1.0 / std::sqrt(squares / static_cast<double>(width) + eps);
+      for (size_t i = 0; i < width; ++i)
+        values_of(out)[base + i] =
+            static_cast<float>((in[base + i] - mean) * factor * gain[i] + values_of(bias)[i]);
+    }
+    return out;
+  }
+
   Tensor add(const Tensor& x, const Tensor& y) override {
     return combine(x, y, [](float a, float b) { return a + b; });
   }
@@ -230,6 +247,34 @@ class ReferenceBackend : public Backend, public Ops {
           attend(row_of(q, span.row_begin + i) + static_cast<int64_t>(head) * params.k_dim, layer,
                  span, {span.first_position + i, head}, params,
                  row_of(out, span.row_begin + i) + static_cast<int64_t>(head) * params.v_dim);
+    return out;
+  }
+
+  Tensor attend_all(const Tensor& q, const Tensor& k, const Tensor& v,
+                    std::span<const RowSpan> spans, const AttentionParams& params) override {
+    Tensor out = make(shapes::attend_all(q, k, v, spans, params));
+    for (const RowSpan& span : spans) {
+      // The same as the last position of a sequence whose keys lie in one block.
+      KvLayer layer{make({1, params.kv_heads, span.row_count, params.k_dim}),
+                    make({1, params.kv_heads, span.row_count, params.v_dim}), span.row_count};
+      const int32_t block = 0;
+      const AttentionSpan rows{span.row_begin, span.row_count, 0, {&block, 1}};
+      write_span(layer.k, k, rows);
+      write_span(layer.v, v, rows);
+      for (int i = 0; i < span.row_count; ++i)
+        for (int head = 0; head < params.heads; ++head)
+          attend(row_of(q, span.row_begin + i) + static_cast<int64_t>(head) * params.k_dim, layer,
+                 rows, {span.row_count - 1, head}, params,
+                 row_of(out, span.row_begin + i) + static_cast<int64_t>(head) * params.v_dim);
+    }
+    return out;
+  }
+
+  Tensor replace_rows(const Tensor& x, const Tensor& y, std::span<const int32_t> rows) override {
+    Tensor out = make(shapes::replace_rows(x, y, rows));
+    values_of(out) = values_of(x);
+    for (size_t i = 0; i < rows.size(); ++i)
+      std::copy_n(row_of(y, static_cast<int64_t>(i)), y.width(), row_of(out, rows[i]));
     return out;
   }
 

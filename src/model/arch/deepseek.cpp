@@ -226,10 +226,14 @@ std::vector<WeightSpec> declare(const Config& config) {
     }
     one(kLatent, "kv_a_proj_with_mqa", "kv_a_mqa", {latent + more.rope_dim, d});
     one(kLatentNorm, "kv_a_layernorm", "kv_a_norm", {latent});
-    one(kKeyUp, "kv_b_proj", more.fused ? "kv_b" : "k_b", {heads * latent, more.nope_dim}).made =
-        true;
-    one(kValueUp, "kv_b_proj", more.fused ? "kv_b" : "v_b", {heads * more.v_dim, latent}).made =
-        true;
+    WeightSpec& key_up =
+        one(kKeyUp, "kv_b_proj", more.fused ? "kv_b" : "k_b", {heads * latent, more.nope_dim});
+    key_up.made = true;
+    if (!more.fused) key_up.stored = {heads, latent, more.nope_dim};
+    WeightSpec& value_up =
+        one(kValueUp, "kv_b_proj", more.fused ? "kv_b" : "v_b", {heads * more.v_dim, latent});
+    value_up.made = true;
+    if (!more.fused) value_up.stored = {heads, more.v_dim, latent};
     one(llama::kOutput, "o_proj", "output", {d, heads * more.v_dim});
   }
   return specs;
@@ -246,12 +250,12 @@ Result<HostTensor> converted(const WeightSpec& spec, const TensorFiles& files,
 }
 
 // llama.cpp keeps the two as they are used, a stack of heads each.
-Result<HostTensor> read_apart(const WeightSpec& spec, const Config& config,
-                              const TensorFiles& files) {
+Result<HostTensor> read_apart(const WeightSpec& spec, const TensorFiles& files) {
   WeightSpec stored = spec;
   stored.made = false;
-  stored.shape = {config.heads, spec.shape[0] / config.heads, spec.shape[1]};
-  const HostTensor tensor = TRY(read_weight(stored, config, files));
+  stored.shape = spec.stored;
+  stored.stored = {};
+  const HostTensor tensor = TRY(read_weight(stored, files));
   std::vector<float> values(static_cast<size_t>(tensor.elements()));
   to_f32(tensor.dtype, tensor.bytes.data(), values);
   return converted(spec, files, values);
@@ -262,11 +266,11 @@ Result<HostTensor> read(const WeightSpec& spec, const Config& config, const Tens
   const Extra& more = extra(config);
   const auto latent = static_cast<size_t>(more.latent), nope = static_cast<size_t>(more.nope_dim);
   const auto v = static_cast<size_t>(more.v_dim);
-  if (!more.fused) return read_apart(spec, config, files);
+  if (!more.fused) return read_apart(spec, files);
   WeightSpec whole = spec;
   whole.made = false;
   whole.shape = {static_cast<int64_t>(config.heads) * (more.nope_dim + more.v_dim), more.latent};
-  const HostTensor stored = TRY(read_weight(whole, config, files));
+  const HostTensor stored = TRY(read_weight(whole, files));
   std::vector<float> in(static_cast<size_t>(stored.elements()));
   to_f32(stored.dtype, stored.bytes.data(), in);
   std::vector<float> out;
@@ -370,12 +374,47 @@ Tensor layer(const StepContext& step, int layer, const Tensor& x) {
   return ops.matmul_add(h, inner, weight(llama::kDown), nullptr);
 }
 
+// llama.cpp's form: one key and value head as wide as the latent, the lengths of plain attention
+// beside them.
+Result<GgufForm> to_gguf(const Config& config, const JsonObject& json) {
+  GgufForm form = basic_gguf_form("deepseek2", config);
+  Extra more = extra(config);
+  more.fused = false;
+  form.config.extra = more;
+  JsonObject& keys = form.keys;
+  keys["attention.key_length"] = more.latent + more.rope_dim;
+  keys["attention.value_length"] = more.latent;
+  keys["attention.key_length_mla"] = more.q_dim();
+  keys["attention.value_length_mla"] = more.v_dim;
+  keys["attention.kv_lora_rank"] = more.latent;
+  if (more.query_rank > 0) keys["attention.q_lora_rank"] = more.query_rank;
+  const ExpertsConfig& experts = config.experts;
+  keys.erase("expert_shared_feed_forward_length");
+  keys["expert_shared_count"] = experts.shared_width / experts.width;
+  keys["expert_weights_scale"] = static_cast<double>(experts.route.scale);
+  keys["expert_weights_norm"] = experts.route.renormalize;
+  keys["expert_gating_func"] = experts.route.score == RouteParams::Score::sigmoid ? 2 : 1;
+  if (experts.route.groups > 1) {
+    keys["expert_group_count"] = experts.route.groups;
+    keys["expert_group_used_count"] = experts.route.groups_used;
+  }
+  int leading = 0;
+  while (leading < config.layer_count && !experts.in(leading)) ++leading;
+  keys["leading_dense_block_count"] = leading;
+  const JsonObject* rope = TRY(get_object(json, "rope_parameters"));
+  if (rope == nullptr) rope = TRY(get_object(json, "rope_scaling"));
+  if (rope != nullptr)
+    if (const double all = TRY(get_number(*rope, "mscale_all_dim")).value_or(0); all > 0)
+      keys["rope.scaling.yarn_log_multiplier"] = 0.1 * all;
+  return form;
+}
+
 }  // namespace
 
 const Architecture& arch_deepseek() {
-  static const Architecture architecture{"deepseek",   kNames,  kGgufNames,  parse_config,
-                                         parse_gguf,   declare, may_ignore,  kv,
-                                         llama::embed, layer,   llama::head, read};
+  static const Architecture architecture{
+      "deepseek", kNames,       kGgufNames, parse_config, parse_gguf, declare, may_ignore,
+      kv,         llama::embed, layer,      llama::head,  read,       to_gguf};
   return architecture;
 }
 

@@ -16,6 +16,8 @@ struct Extra {
 };
 
 const Extra& extra(const Config& config);
+// Refused where the files' readers would scale the scores by another number.
+Result<GgufForm> to_gguf(std::string_view architecture, const Config& config);
 std::vector<WeightSpec> declare(const Config& config);
 bool may_ignore(const Config& config, std::string_view name);
 Tensor embed(const StepContext& step, std::span<const TokenId> ids);

@@ -64,6 +64,23 @@ Tensor attend(const StepContext& step, int layer, const Tensor& x) {
 
 const Extra& extra(const Config& config) { return std::any_cast<const Extra&>(config.extra); }
 
+Result<GgufForm> to_gguf(std::string_view architecture, const Config& config) {
+  GgufForm form = basic_gguf_form(architecture, config);
+  const int largest = architecture == "gemma2" ? 46 : 62;
+  const float assumed = config.layer_count == largest
+                            ? static_cast<float>(config.hidden_size) / config.heads
+                            : static_cast<float>(config.head_dim);
+  if (extra(config).query_scalar != assumed)
+    return unsupported(
+        fmt::format("GGUF cannot express a 'query_pre_attn_scalar' of {} ({} is "
+                    "what its readers take)",
+                    extra(config).query_scalar, assumed));
+  for (int layer = 0; layer < config.layer_count; ++layer)
+    if (config.window_of(layer) > 0)
+      form.keys["attention.sliding_window"] = config.window_of(layer);
+  return form;
+}
+
 std::vector<WeightSpec> declare(const Config& config) {
   std::vector<WeightSpec> specs = llama::declare(config);
   std::erase_if(specs, [](const WeightSpec& spec) {
@@ -161,12 +178,21 @@ Result<Config> parse_gguf(const JsonObject& metadata, const TensorFiles& tensors
   return llama::finish_config(reader, std::move(config));
 }
 
+Result<GgufForm> to_gguf(const Config& config, const JsonObject&) {
+  GgufForm form = TRY(gemma::to_gguf("gemma2", config));
+  form.keys["attn_logit_softcapping"] = static_cast<double>(gemma::extra(config).attention_cap);
+  form.keys["final_logit_softcapping"] = static_cast<double>(gemma::extra(config).logit_cap);
+  return form;
+}
+
 }  // namespace
 
 const Architecture& arch_gemma2() {
   static const Architecture architecture{
-      "gemma2",          kNames,    kGgufNames,   parse_config, parse_gguf, gemma::declare,
-      gemma::may_ignore, llama::kv, gemma::embed, gemma::layer, gemma::head};
+      "gemma2",     kNames,         kGgufNames,        parse_config,
+      parse_gguf,   gemma::declare, gemma::may_ignore, llama::kv,
+      gemma::embed, gemma::layer,   gemma::head,       nullptr,
+      to_gguf};
   return architecture;
 }
 

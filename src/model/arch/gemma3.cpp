@@ -87,12 +87,33 @@ Result<Config> parse_gguf(const JsonObject& metadata, const TensorFiles& tensors
   return llama::finish_config(reader, std::move(config));
 }
 
+Result<GgufForm> to_gguf(const Config& config, const JsonObject& json) {
+  GgufForm form = TRY(gemma::to_gguf("gemma3", config));
+  JsonObject unused;
+  double local_theta = 10000;
+  TRY(read_ropes(json, unused, local_theta));
+  form.keys["rope.freq_base_swa"] =
+      TRY(get_number(json, "rope_local_base_freq")).value_or(local_theta);
+  for (int layer = 0; layer < config.layer_count; ++layer) {
+    if (config.window_of(layer) > 0) continue;
+    form.keys["attention.sliding_window_pattern"] = layer + 1;
+    break;
+  }
+  if (gemma::extra(config).attention_cap > 0)
+    return unsupported("GGUF cannot express 'attn_logit_softcapping' for Gemma 3");
+  if (gemma::extra(config).logit_cap > 0)
+    form.keys["final_logit_softcapping"] = static_cast<double>(gemma::extra(config).logit_cap);
+  return form;
+}
+
 }  // namespace
 
 const Architecture& arch_gemma3() {
   static const Architecture architecture{
-      "gemma3",          kNames,    kGgufNames,   parse_config, parse_gguf, gemma::declare,
-      gemma::may_ignore, llama::kv, gemma::embed, gemma::layer, gemma::head};
+      "gemma3",     kNames,         kGgufNames,        parse_config,
+      parse_gguf,   gemma::declare, gemma::may_ignore, llama::kv,
+      gemma::embed, gemma::layer,   gemma::head,       nullptr,
+      to_gguf};
   return architecture;
 }
 

@@ -241,12 +241,20 @@ Tensor layer(const StepContext& step, int layer, const Tensor& x) {
   return mlp(step, layer, h, ops.rms_norm(h, weight(llama::kMlpNorm), config.norm_eps));
 }
 
+Result<GgufForm> to_gguf(const Config& config, const JsonObject&) {
+  GgufForm form = basic_gguf_form("gpt-oss", config);
+  for (int layer = 0; layer < config.layer_count; ++layer)
+    if (config.window_of(layer) > 0)
+      form.keys["attention.sliding_window"] = config.window_of(layer);
+  return form;
+}
+
 }  // namespace
 
 const Architecture& arch_gpt_oss() {
-  static const Architecture architecture{"gpt_oss",    kNames,  kGgufNames,  parse_config,
-                                         parse_gguf,   declare, may_ignore,  llama::kv,
-                                         llama::embed, layer,   llama::head, read};
+  static const Architecture architecture{
+      "gpt_oss", kNames,       kGgufNames, parse_config, parse_gguf, declare, may_ignore,
+      llama::kv, llama::embed, layer,      llama::head,  read,       to_gguf};
   return architecture;
 }
 

@@ -15,25 +15,6 @@
 namespace exo::llama {
 namespace {
 
-// Keys of config.json that do not change what is computed for a text.
-// clang-format off
-constexpr std::string_view kHarmless[] = {
-    "architectures", "model_type", "bos_token_id", "eos_token_id", "pad_token_id",
-    "unk_token_id", "sep_token_id", "cls_token_id", "mask_token_id", "decoder_start_token_id",
-    "initializer_range", "transformers_version", "torch_dtype", "dtype", "use_cache",
-    "attention_dropout", "hidden_dropout", "resid_pdrop", "pretraining_tp", "_name_or_path",
-    "_from_model_config", "_attn_implementation_autoset", "attn_implementation",
-    "max_sequence_length", "return_dict", "return_dict_in_generate", "output_attentions",
-    "output_hidden_states", "output_scores", "torchscript", "use_bfloat16", "is_decoder",
-    "is_encoder_decoder", "add_cross_attention", "cross_attention_hidden_size",
-    "chunk_size_feed_forward", "finetuning_task", "id2label", "label2id", "num_labels",
-    "problem_type", "task_specific_params", "tokenizer_class", "prefix", "temperature", "top_k",
-    "top_p", "typical_p", "repetition_penalty", "do_sample", "max_length", "min_length",
-    "num_beams", "unsloth_version", "unsloth_fixed", "unsloth_tokenizer", "license",
-    "is_llama_config", "transformers.js_config", "embd_pdrop", "neftune_noise_alpha",
-    "_flash_attn_2_enabled", "use_flash_attn", "base_model"};
-// clang-format on
-
 // Keys of GGUF metadata below "llama." that do not either.
 constexpr std::array<std::string_view, 3> kHarmlessGguf = {"tensor_data_layout", "vocab_size",
                                                            "rope.scaling.finetuned"};
@@ -67,6 +48,7 @@ void read_rotation(ConfigReader& reader, const Conventions& conventions, Config&
   if (!rope.ok()) return reader.fail(rope.error());
   config.rope.inverse_freqs = rope->inverse;
   config.rope.attention_factor = rope->attention_factor;
+  config.rope_origin = rope->origin;
   config.far_rope = config.rope;
   config.far_rope.inverse_freqs = rope->far;
   config.far_beyond = rope->far_beyond;
@@ -173,6 +155,7 @@ Result<RopeFrequencies> read_gguf_rope(ConfigReader& reader, const Config& confi
       reader.size("rope.scaling.original_context_length", config.context_length);
   yarn.beta_fast = reader.number("rope.scaling.yarn_beta_fast", 32);
   yarn.beta_slow = reader.number("rope.scaling.yarn_beta_slow", 1);
+  yarn.truncate = reader.flag("rope.scaling.yarn_truncate", true);
   // llama.cpp multiplies its own mscale with attn_factor; only the plain case is the same as ours.
   if (reader.number("rope.scaling.attn_factor", 1) != 1)
     return unsupported("'rope.scaling.attn_factor' other than 1 is not known here");
@@ -188,6 +171,8 @@ Result<Config> parse_gguf(const JsonObject& metadata, const TensorFiles& tensors
   ConfigReader reader(metadata, "llama.");
   Config config = TRY(read_gguf(reader, tensors, true));
   if (config.experts.count > 0) config.experts.route.renormalize = true;
+  if (reader.number("attention.sliding_window", 0) > 0)  // Mistral's
+    config.window = reader.size("attention.sliding_window");
   return finish_config(reader, std::move(config));
 }
 
@@ -250,7 +235,7 @@ Config read_config(ConfigReader& reader, const Conventions& conventions) {
                 conventions.activation);
   if (reader.flag("rope_interleaved", false))
     reader.fail(unsupported("'rope_interleaved' is not known here"));
-  reader.known(kHarmless);
+  reader.known_everywhere();
   if (config.head_dim > kMostHeadDim) reader.fail(head_dim_error(config.head_dim));
   config.head_dim = std::min(config.head_dim, kMostHeadDim);
   read_rotation(reader, conventions, config);
@@ -290,6 +275,16 @@ Result<Config> finish_config(ConfigReader& reader, Config config) {
   if (!(config.norm_eps >= 0 && config.norm_eps < 1))
     return invalid_argument("the epsilon of the norms is out of range");
   return config;
+}
+
+Result<GgufForm> to_gguf(const Config& config, const JsonObject&) {
+  GgufForm form = basic_gguf_form("llama", config);
+  form.turned = {{kQuery, config.heads},
+                 {kKey, config.kv_heads},
+                 {kQueryBias, config.heads},
+                 {kKeyBias, config.kv_heads}};
+  if (config.window > 0) form.keys["attention.sliding_window"] = config.window;
+  return form;
 }
 
 std::vector<WeightSpec> declare(const Config& config) {
@@ -391,9 +386,9 @@ namespace exo {
 
 const Architecture& arch_llama() {
   static const Architecture architecture{
-      "llama",           llama::kNames,  llama::kGgufNames, llama::parse_config,
-      llama::parse_gguf, llama::declare, llama::may_ignore, llama::kv,
-      llama::embed,      llama::layer,   llama::head};
+      "llama",        llama::kNames,     llama::kGgufNames, llama::parse_config, llama::parse_gguf,
+      llama::declare, llama::may_ignore, llama::kv,         llama::embed,        llama::layer,
+      llama::head,    nullptr,           llama::to_gguf};
   return architecture;
 }
 

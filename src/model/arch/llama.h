@@ -6,6 +6,7 @@
 
 #include "model/architecture.h"
 #include "model/config_reader.h"
+#include "model/gguf_form.h"
 
 namespace exo::llama {
 
@@ -54,6 +55,8 @@ void read_layer_windows(ConfigReader& reader, const JsonObject& json, int window
 // The same from GGUF metadata below "ARCHITECTURE."; `interleaved`: rotary pairs are neighbours.
 Result<Config> read_gguf(ConfigReader& reader, const TensorFiles& tensors, bool interleaved);
 Result<Config> finish_config(ConfigReader& reader, Config config);
+// The form of GGUF files that call themselves "llama": Llama, Mistral, Mixtral.
+Result<GgufForm> to_gguf(const Config& config, const JsonObject& json);
 
 std::vector<WeightSpec> declare(const Config& config);
 bool may_ignore(const Config& config, std::string_view name);

@@ -29,8 +29,9 @@ Result<Config> parse_config(const JsonObject& json) {
 
 const Architecture& arch_mistral() {
   static const Architecture architecture{
-      "mistral",         kNames,    {},           parse_config, nullptr,    llama::declare,
-      llama::may_ignore, llama::kv, llama::embed, llama::layer, llama::head};
+      "mistral",         kNames,    {},           parse_config, nullptr,     llama::declare,
+      llama::may_ignore, llama::kv, llama::embed, llama::layer, llama::head, nullptr,
+      llama::to_gguf};
   return architecture;
 }
 

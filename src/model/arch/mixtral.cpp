@@ -32,8 +32,9 @@ Result<Config> parse_config(const JsonObject& json) {
 
 const Architecture& arch_mixtral() {
   static const Architecture architecture{
-      "mixtral",         kNames,    {},           parse_config, nullptr,    llama::declare,
-      llama::may_ignore, llama::kv, llama::embed, llama::layer, llama::head};
+      "mixtral",         kNames,    {},           parse_config, nullptr,     llama::declare,
+      llama::may_ignore, llama::kv, llama::embed, llama::layer, llama::head, nullptr,
+      llama::to_gguf};
   return architecture;
 }
 

@@ -59,12 +59,18 @@ Result<Config> parse_gguf(const JsonObject& metadata, const TensorFiles& tensors
   return llama::finish_config(reader, std::move(config));
 }
 
+Result<GgufForm> to_gguf(const Config& config, const JsonObject&) {
+  return basic_gguf_form("qwen2moe", config);
+}
+
 }  // namespace
 
 const Architecture& arch_qwen2_moe() {
   static const Architecture architecture{
-      "qwen2_moe",       kNames,    kGgufNames,   parse_config, parse_gguf, llama::declare,
-      llama::may_ignore, llama::kv, llama::embed, llama::layer, llama::head};
+      "qwen2_moe",  kNames,         kGgufNames,        parse_config,
+      parse_gguf,   llama::declare, llama::may_ignore, llama::kv,
+      llama::embed, llama::layer,   llama::head,       nullptr,
+      to_gguf};
   return architecture;
 }
 
