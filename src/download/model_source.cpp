@@ -6,6 +6,7 @@
 #include <array>
 
 #include "core/json.h"
+#include "tensor/tensor_files.h"
 
 namespace exo {
 namespace {
@@ -33,6 +34,7 @@ bool is_small_file(const RepoFile& file) {
   if (file.size > kMostSmallBytes) return false;
   if (path.starts_with("additional_chat_templates/") && path.ends_with(".jinja"))
     return path.find('/', path.find('/') + 1) == std::string::npos;
+  if (path == "1_Pooling/config.json") return true;
   if (path.find('/') != std::string::npos) return false;
   return path.ends_with(".json") || path.ends_with(".jinja") || path == "merges.txt" ||
          path.ends_with(".model") || path.ends_with(".tiktoken");
@@ -61,24 +63,48 @@ std::string listed(const std::vector<RepoFile>& files) {
   return text;
 }
 
+// Of a split file all parts in order, of any other itself; nothing when a part is missing.
+std::vector<RepoFile> parts_of(const RepoFile& file, const std::vector<RepoFile>& all) {
+  const std::string name(file_name(file.path));
+  const auto part = parse_gguf_part_name(name);
+  if (!part) return {file};
+  const std::string folder = file.path.substr(0, file.path.size() - name.size());
+  std::vector<RepoFile> parts;
+  for (int number = 1; number <= part->count; ++number) {
+    const std::string path = folder + gguf_part_name({part->base, number, part->count});
+    const auto found = std::find_if(all.begin(), all.end(),
+                                    [&](const RepoFile& other) { return other.path == path; });
+    if (found == all.end()) return {};
+    parts.push_back(*found);
+  }
+  return parts;
+}
+
+// A file that a model can be named by: no later part, and not the eyes of a vision model.
+bool begins_model(const RepoFile& file) {
+  const auto part = parse_gguf_part_name(std::string(file_name(file.path)));
+  return (!part || part->part == 1) &&
+         lower(file_name(file.path)).find("mmproj") == std::string::npos;
+}
+
 Result<ChosenFiles> choose_gguf(const RepoListing& listing, std::vector<RepoFile> gguf,
                                 const std::string& what) {
   std::vector<RepoFile> fitting;
   for (const RepoFile& file : gguf) {
     const bool exact = file.path == what || file_name(file.path) == what;
-    // mmproj files are the eyes of a vision model, not the model.
-    if (exact || (!is_gguf(what) && names_quantisation(file.path, what) &&
-                  !lower(file_name(file.path)).starts_with("mmproj")))
+    if (exact || (!is_gguf(what) && names_quantisation(file.path, what) && begins_model(file)))
       fitting.push_back(file);
   }
   if (fitting.empty())
     return not_found(
         fmt::format("{} has no GGUF file '{}'; it has: {}", listing.repo, what, listed(gguf)));
-  if (fitting.size() > 1 || fitting.front().path.find("-of-0") != std::string::npos)
-    return unsupported(fmt::format(
-        "{} keeps '{}' in several files ({}), which cannot be read yet; choose another one",
-        listing.repo, what, listed(fitting)));
-  return ChosenFiles{{}, std::move(fitting), true};
+  if (fitting.size() > 1)
+    return invalid_argument(fmt::format("{} has several GGUF files '{}'; say which of {}",
+                                        listing.repo, what, listed(fitting)));
+  std::vector<RepoFile> parts = parts_of(fitting.front(), gguf);
+  if (parts.empty())
+    return not_found(fmt::format("{} lacks a part of {}", listing.repo, fitting.front().path));
+  return ChosenFiles{{}, std::move(parts), true};
 }
 
 JsonArray files_json(const std::vector<RepoFile>& files) {
@@ -163,7 +189,8 @@ Result<ChosenFiles> choose_files(const RepoListing& listing, const std::string& 
     return not_found(listing.repo + " has no safetensors checkpoint");
   }
   if (!what.empty()) return choose_gguf(listing, std::move(gguf), what);
-  if (gguf.size() == 1) return choose_gguf(listing, gguf, gguf.front().path);
+  if (std::count_if(gguf.begin(), gguf.end(), begins_model) == 1)
+    return choose_gguf(listing, gguf, std::find_if(gguf.begin(), gguf.end(), begins_model)->path);
   if (!gguf.empty())
     return invalid_argument(
         fmt::format("{} has several GGUF files; say which: hf.co/{}:QUANTISATION or :FILE, of {}",

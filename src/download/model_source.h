@@ -26,7 +26,8 @@ struct ModelSource {
 Result<std::optional<ModelSource>> parse_model_source(std::string_view text);
 std::string to_text(const ModelSource& source);
 
-// What a model needs of a repo: a safetensors checkpoint with its small files, or one GGUF file.
+// What a model needs of a repo: a safetensors checkpoint with its small files, or one GGUF file
+// with all its parts.
 struct ChosenFiles {
   std::vector<RepoFile> small;    // fetched whole
   std::vector<RepoFile> weights;  // by ranges

@@ -44,12 +44,18 @@ TEST(ModelSourceTest, ChoosesFiles) {
   EXPECT_EQ(chosen(listing({"config.json", "model.safetensors", "consolidated.safetensors"})),
             "org--name: config.json | model.safetensors");
   const auto gguf = listing({"config.json", "M-Q4_K_M.gguf", "M-Q4_K_S.gguf", "M-Q4_K.gguf",
-                             "mmproj-Q8_0.gguf", "M-Q8_0.gguf", "b/M-F16-00001-of-00002.gguf"});
+                             "mmproj-Q8_0.gguf", "M-Q8_0.gguf", "b/M-F16-00001-of-00002.gguf",
+                             "b/M-F16-00002-of-00002.gguf", "M-F32-00002-of-00002.gguf"});
   EXPECT_EQ(chosen(gguf, "q4_k_m"), "org--name--M-Q4_K_M: | M-Q4_K_M.gguf");
   EXPECT_EQ(chosen(gguf, "Q4_K"), "org--name--M-Q4_K: | M-Q4_K.gguf");
   EXPECT_EQ(chosen(gguf, "q8_0"), "org--name--M-Q8_0: | M-Q8_0.gguf");
   EXPECT_EQ(chosen(gguf, "M-Q4_K_S.gguf"), "org--name--M-Q4_K_S: | M-Q4_K_S.gguf");
-  EXPECT_NE(chosen(gguf, "F16").find("several files"), std::string::npos);
+  const char* parts =
+      "org--name--b--M-F16-00001-of-00002: | b/M-F16-00001-of-00002.gguf "
+      "b/M-F16-00002-of-00002.gguf";
+  EXPECT_EQ(chosen(gguf, "F16"), parts);
+  EXPECT_EQ(chosen(gguf, "b/M-F16-00002-of-00002.gguf"), parts);
+  EXPECT_NE(chosen(gguf, "M-F32-00002-of-00002.gguf").find("lacks a part"), std::string::npos);
   EXPECT_NE(chosen(gguf, "q2_k").find("M-Q4_K_M.gguf"), std::string::npos);
   EXPECT_NE(chosen(gguf).find("say which"), std::string::npos);
   EXPECT_NE(chosen(listing({"pytorch_model.bin"})).find("neither"), std::string::npos);

@@ -82,6 +82,7 @@ bool is_model_path(const fs::path& path) {
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) {
     if (fs::is_regular_file(path / "config.json", ignored)) return true;
+    if (const auto record = read_source_record(path); record.ok() && *record) return true;
     fs::directory_iterator entry(path, ignored);
     for (const fs::directory_iterator end; !ignored && entry != end; entry.increment(ignored))
       if (holds_gguf(entry->path())) return true;

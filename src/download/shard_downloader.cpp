@@ -99,6 +99,8 @@ Result<std::string> held_begin(const fs::path& file) {
 // How many bytes of the file to have, to know its whole header: nothing when these are here.
 Result<std::optional<uint64_t>> next_header_bytes(const fs::path& path, const RepoFile& file,
                                                   bool gguf) {
+  std::error_code ignored;
+  if (fs::exists(path, ignored)) return std::optional<uint64_t>();  // complete and proved
   const std::string begin = TRY(held_begin(path));
   const auto bytes = std::as_bytes(std::span(begin));
   auto known = gguf ? gguf_header_bytes(bytes) : safetensors_header_bytes(bytes);
@@ -108,6 +110,26 @@ Result<std::optional<uint64_t>> next_header_bytes(const fs::path& path, const Re
   if (begin.size() >= file.size || next > kMostHeaderBytes || (*known && **known > file.size))
     return corrupt(file.path + " ends inside its header");
   return std::optional<uint64_t>(std::min(next, file.size));
+}
+
+// GPTQ's order of inputs decides how its matrices are kept in memory: opening a model reads it.
+Result<std::vector<WantedFile>> read_on_opening(const fs::path& folder,
+                                                const std::vector<RepoFile>& files) {
+  constexpr std::string_view kOrder = ".g_idx";
+  std::vector<WantedFile> wanted;
+  for (const RepoFile& file : files) {
+    std::error_code ignored;
+    if (fs::exists(folder / file.path, ignored)) continue;  // complete
+    const std::string begin = TRY(held_begin(folder / file.path));
+    if (begin.find(kOrder) == std::string::npos) continue;
+    const auto index = parse_safetensors_begin(std::as_bytes(std::span(begin)), file.size);
+    if (!index.ok()) return index.error().in(file.path);
+    RangeSet orders;
+    for (const TensorEntry& entry : index->entries)
+      if (entry.name.ends_with(kOrder)) orders.add({entry.begin, entry.end});
+    if (!orders.ranges().empty()) wanted.push_back({file, orders.bridged(kBridgedBytes)});
+  }
+  return wanted;
 }
 
 }  // namespace
@@ -203,7 +225,9 @@ Result<void> ShardDownloader::bring_headers(const fs::path& folder, const Source
         next.push_back({file.file, RangeSet(ByteRange{0, *bytes})});
     wanted = std::move(next);
   }
-  return {};
+  if (gguf) return {};
+  wanted = TRY(read_on_opening(folder, TRY(weights_in_use(folder, record))));
+  return wanted.empty() ? Result<void>() : bring(folder, record, wanted, watch);
 }
 
 // A file whose hash was wrong was thrown away: it gets one more chance.

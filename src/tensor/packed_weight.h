@@ -38,7 +38,8 @@ using Packed = std::shared_ptr<const PackedWeight>;
 struct PackedWeights {
   std::map<std::string, Packed, std::less<>> by_name;
   std::set<std::string, std::less<>> parts;  // tensors that only belong to one of them
-  std::map<std::string, std::vector<std::string>, std::less<>> made_of;  // the parts of each, if there
+  // The parts of each; some may not be there.
+  std::map<std::string, std::vector<std::string>, std::less<>> made_of;
 
   void add(const std::string& name, Packed weight, std::vector<std::string> its_parts);
 };
