@@ -129,7 +129,7 @@ Result<Embedder> load_embedder(const std::string& model, const NodeFlags& flags,
   options.backend = flags.inference_engine;
   options.backend_options = backend_options(flags);
   options.weight_format = TRY(parse_weight_format(flags.quantize));
-  const ModelFiles files = TRY(open_model(TRY(path_of(model))));
+  const ModelFiles files = TRY(open_model(TRY(local_model_path(model))));
   pooling = files.pooling;
   return Embedder::load(files, options);
 }

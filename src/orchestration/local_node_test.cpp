@@ -103,8 +103,31 @@ TEST(LocalNode, ANodeDiesAndTheAnswerGoesOn) {
   }
 }
 
+// Takes its time, so that an answer of some length cannot be over before the test goes on.
+class SlowEngine final : public InferenceEngine {
+ public:
+  explicit SlowEngine(std::unique_ptr<InferenceEngine> engine) : engine_(std::move(engine)) {}
+  const Shard& shard() const override { return engine_->shard(); }
+  Result<StepOutput> step(const Batch& batch, const HiddenStates* hidden) override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return engine_->step(batch, hidden);
+  }
+  int block_size() const override { return engine_->block_size(); }
+  int kv_block_count() const override { return engine_->kv_block_count(); }
+  uint64_t memory_used_bytes() const override { return engine_->memory_used_bytes(); }
+
+ private:
+  std::unique_ptr<InferenceEngine> engine_;
+};
+
 TEST(LocalNode, AStoppingNodeHandsItsWorkOn) {
-  TestCluster cluster(of(2));
+  TestCluster::Options options = of(2);
+  options.make_engine = [](const Placement& placement,
+                           size_t stage) -> Result<std::unique_ptr<InferenceEngine>> {
+    return std::unique_ptr<InferenceEngine>(
+        std::make_unique<SlowEngine>(make_fake_engine(placement, stage)));
+  };
+  TestCluster cluster(options);
   ASSERT_TRUE(cluster.wait_until_linked());
   auto started = cluster[0].generate(greedy({5, 5}, 150));
   ASSERT_TRUE(started.ok());
