@@ -41,7 +41,10 @@ def make_repo(folder, files=6):
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="exo-hub-"))
 REPO = make_repo(FOLDER / "tiny")
 SIZE = sum(path.stat().st_size for path in REPO.glob("*.safetensors"))
-HUB = HubDouble({"test/tiny": REPO, "test/gated": REPO}, gated=["test/gated"]).start()
+GGUF = FOLDER / "gguf"
+(GGUF / "in").mkdir(parents=True)
+subprocess.run([EXO, "convert", DEMO, GGUF / "in" / "demo-Q8_0.gguf", "--quantize", "q8_0"], check=True, capture_output=True)
+HUB = HubDouble({"test/tiny": REPO, "test/gated": REPO, "test/gguf": GGUF}, gated=["test/gated"]).start()
 os.environ.update(HF_ENDPOINT=HUB.endpoint, HF_HOME=str(FOLDER), OLLAMA_MODELS=str(FOLDER / "ollama"))
 os.environ.pop("HF_TOKEN", None)
 CARDS = {"cards": [{"id": "tiny-3b", "aliases": ["tiny"], "family": "llama", "licence": "apache-2.0",
@@ -102,6 +105,17 @@ def run_by_address():
             assert {token for where, token in HUB.seen_tokens if where == "large"} == {""}, "the token left the hub"
         finally:
             del os.environ["HF_TOKEN"]
+
+
+@check
+def gguf_by_quantisation():
+    """hf.co/ORG/NAME:QUANTISATION is one GGUF file of a repo, also one in a folder"""
+    with HubCluster() as cluster:
+        HUB.behave()
+        answer = cluster.command("run", "hf.co/test/gguf:q8_0", *QUESTION, "--discovery-module", "none")
+        assert answer.returncode == 0 and len(answer.stdout) > 20, answer
+        said = cluster.command("download", "hf.co/test/gguf:q4_0")
+        assert said.returncode == 1 and "demo-Q8_0.gguf" in said.stderr, said
 
 
 @check
