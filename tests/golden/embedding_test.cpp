@@ -68,6 +68,7 @@ TEST_P(Embeddings, AreThoseOfTheGolden) {
     }
   }
   fmt::print("{}: largest difference {:.2e}\n", which().name, worst_);
+  RecordProperty("logit_error", fmt::format("{:.1e}", worst_));
 }
 
 // What other programs pad to one length is computed as it is, side by side.
@@ -95,17 +96,10 @@ TEST_P(Embeddings, WhatDoesNotFitIsAnError) {
   EXPECT_NE(LocalRing::load(model_, {}).error().message.find("cannot chat"), std::string::npos);
 }
 
-std::string case_name(const testing::TestParamInfo<std::tuple<Case, std::string>>& info) {
-  std::string name = std::get<0>(info.param).name + "_" + std::get<1>(info.param);
-  std::replace_if(
-      name.begin(), name.end(), [](char c) { return std::isalnum(c) == 0; }, '_');
-  return name;
-}
-
 INSTANTIATE_TEST_SUITE_P(Models, Embeddings,
                          testing::Combine(testing::ValuesIn(golden::find_embedding_cases()),
                                           testing::Values("reference", "cpu")),
-                         case_name);
+                         golden::case_name);
 
 }  // namespace
 }  // namespace exo

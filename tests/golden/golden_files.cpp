@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <cstring>
 
@@ -145,6 +147,13 @@ std::vector<Case> find_cases() {
 std::vector<Prompt> read_prompts(const Case& which) {
   return which.file.extension() == ".safetensors" ? read_safetensors(which.file)
                                                   : read_folder(which.file);
+}
+
+std::string case_name(const testing::TestParamInfo<std::tuple<Case, std::string>>& info) {
+  std::string name = std::get<0>(info.param).name + "_" + std::get<1>(info.param);
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return std::isalnum(c) == 0; }, '_');
+  return name;
 }
 
 }  // namespace exo::golden

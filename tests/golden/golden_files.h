@@ -2,8 +2,11 @@
 // broken golden file ends the test program with a message.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <filesystem>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "core/ids.h"
@@ -31,5 +34,8 @@ std::vector<Case> find_cases();
 std::vector<Case> find_embedding_cases();  // encoders
 std::vector<Case> find_vision_cases();     // those of find_cases() with pictures
 std::vector<Prompt> read_prompts(const Case& which);
+
+// How tests of (case, backend) are called.
+std::string case_name(const testing::TestParamInfo<std::tuple<Case, std::string>>& info);
 
 }  // namespace exo::golden

@@ -23,7 +23,7 @@ using golden::Case;
 using golden::Prompt;
 
 constexpr float kTolerance = 5e-4f;
-constexpr double kBf16WireError = 0.05;  // root mean square of the logits' change over theirs
+constexpr double kBf16WireError = 0.02;  // root mean square of the logits' change over theirs
 
 bool has_backend(std::string_view name) {
   const auto factories = backend_factories();
@@ -261,17 +261,10 @@ TEST(GoldenModels, CoverEveryFamily) {
   }
 }
 
-std::string case_name(const testing::TestParamInfo<std::tuple<Case, std::string>>& info) {
-  std::string name = std::get<0>(info.param).name + "_" + std::get<1>(info.param);
-  std::replace_if(
-      name.begin(), name.end(), [](char c) { return std::isalnum(c) == 0; }, '_');
-  return name;
-}
-
 INSTANTIATE_TEST_SUITE_P(Models, Golden,
                          testing::Combine(testing::ValuesIn(golden::find_cases()),
                                           testing::Values("reference", "cpu")),
-                         case_name);
+                         golden::case_name);
 
 }  // namespace
 }  // namespace exo

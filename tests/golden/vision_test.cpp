@@ -124,17 +124,10 @@ TEST_P(Vision, PicturesThatDoNotFitAreErrors) {
   EXPECT_FALSE(vision::check_image(vision(), small).ok());
 }
 
-std::string case_name(const testing::TestParamInfo<std::tuple<Case, std::string>>& info) {
-  std::string name = std::get<0>(info.param).name + "_" + std::get<1>(info.param);
-  std::replace_if(
-      name.begin(), name.end(), [](char c) { return std::isalnum(c) == 0; }, '_');
-  return name;
-}
-
 INSTANTIATE_TEST_SUITE_P(Models, Vision,
                          testing::Combine(testing::ValuesIn(golden::find_vision_cases()),
                                           testing::Values("reference", "cpu")),
-                         case_name);
+                         golden::case_name);
 
 }  // namespace
 }  // namespace exo
