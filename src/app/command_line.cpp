@@ -288,10 +288,14 @@ void add_probe_verbs(CLI::App& app, CommandLine& out) {
   debug->add_option("--shards", out.debug.shards,
                     "Run through several shards in this process, e.g. 0:5,5:12");
   debug->add_option("--out", out.debug.out,
-                    "logits, embed: the .npy file to write, float32 [tokens, vocab] or [hidden]");
-  debug->add_option("--image", out.debug.images,
-                    "logits, generate: a picture (PNG, JPEG, WebP, GIF), once for each that the "
-                    "image tokens in --tokens stand for");
+                    "logits, embed: the .npy file to write, float32 [tokens, vocab], [hidden] or "
+                    "[tokens, hidden]");
+  debug
+      ->add_option("--image", out.debug.images,
+                   "logits, generate: a picture (PNG, JPEG, WebP, GIF), once for each that the "
+                   "image tokens in --tokens stand for")
+      ->allow_extra_args(false)
+      ->check(CLI::ExistingFile);
   debug->add_option("--text", out.debug.text, "embed: a text in place of --tokens");
   debug->add_option("--token-types", out.debug.token_types, "embed: one for each of --tokens");
   debug

@@ -36,7 +36,7 @@ BackendOptions backend_options(const NodeFlags& flags) {
 }
 
 Result<std::optional<ChatTemplateSource>> find_source(const fs::path& path, bool with_tools) {
-  if (is_gguf(path)) return chat_template_of_gguf(TRY(open_gguf(path))->metadata());
+  if (is_gguf(path)) return chat_template_of_gguf(TRY(open_gguf(path))->metadata(), with_tools);
   return find_chat_template(path, with_tools);
 }
 

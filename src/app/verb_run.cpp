@@ -208,6 +208,7 @@ int chat(Answerer& answerer, const CommandLine& line, JsonArray pictures) {
       continue;
     }
     if (*text == "/clear") {
+      pictures.clear();
       begin_anew();
       std::printf("The conversation is forgotten.\n");
       continue;

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include "backend/cpu/interleave.h"
 #include "tensor/quantize.h"
 
 namespace exo::shapes {
@@ -184,11 +185,10 @@ DType weight_dtype(const HostTensor& weight, WeightFormat format) {
 
 uint64_t weight_bytes(const HostTensor& weight, WeightFormat format) {
   const DType dtype = weight_dtype(weight, format);
-  if (traits(dtype).block_size == 1) return row_bytes(dtype, weight.elements());
-  const int64_t width = weight.shape.back(), rows = (weight.elements() / width + 15) / 16 * 16;
-  const int64_t grown = dtype == DType::q3_k ? 4 : dtype == DType::iq4_xs ? 2 : 0;  // per block
-  return static_cast<uint64_t>(rows) *
-         (row_bytes(dtype, width) + static_cast<uint64_t>(width / 256 * grown));
+  if (!cpu::is_interleaved(dtype)) return row_bytes(dtype, weight.elements());
+  const int64_t width = weight.shape.back();
+  const int64_t groups = (weight.elements() / width + cpu::kGroupRows - 1) / cpu::kGroupRows;
+  return static_cast<uint64_t>(groups * cpu::kGroupRows * cpu::interleaved_row_bytes(dtype, width));
 }
 
 }  // namespace exo::shapes

@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <vector>
 
 #include "base/world.h"
 
@@ -161,18 +160,13 @@ Result<std::shared_ptr<ScratchMemory>> ScratchMemory::create(const std::filesyst
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   std::string name = (folder / "scratch-XXXXXX").string();
-  Descriptor file{::mkstemp(name.data())};
+  Descriptor file{::mkostemp(name.data(), O_CLOEXEC)};
   if (file.fd < 0) return system_error(folder, "cannot write in");
   ::unlink(name.c_str());
   // Zeros, not a hole: a disk that is full must be an error here and not a fault later.
-  const std::vector<char> zeros(std::min<size_t>(size_bytes, 1 << 20));
-  for (size_t done = 0; done < size_bytes;) {
-    const ssize_t written =
-        ::write(file.fd, zeros.data(), std::min(zeros.size(), size_bytes - done));
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return system_error(folder, "cannot write in");
-    done += static_cast<size_t>(written);
-  }
+  const std::string zeros(std::min<size_t>(size_bytes, 1 << 20), '\0');
+  for (size_t left = size_bytes; left > 0; left -= std::min(left, zeros.size()))
+    TRY(write_all(file.fd, std::string_view(zeros).substr(0, left), folder));
   if (size_bytes == 0) return std::shared_ptr<ScratchMemory>(new ScratchMemory(nullptr, 0));
   void* data = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd, 0);
   if (data == MAP_FAILED) return system_error(folder, "cannot map a file in");

@@ -27,4 +27,11 @@ struct PlacedImage {
 inline constexpr int kMaxImages = 16;
 inline constexpr size_t kMaxImageBytes = size_t{48} << 20;  // of pixels
 
+inline size_t image_bytes(const std::vector<PlacedImage>& images) {
+  size_t sum = 0;
+  for (const PlacedImage& placed : images)
+    if (placed.image != nullptr) sum += placed.image->rgb.size();
+  return sum;
+}
+
 }  // namespace exo

@@ -9,6 +9,7 @@
 #include "inference/local_engine.h"
 #include "inference/place_images.h"
 #include "inference/sampler.h"
+#include "inference/sequence_images.h"
 
 namespace exo {
 namespace {
@@ -33,12 +34,6 @@ BatchEntry entry_of(SessionId session, int first_position, std::span<const Token
                     int logit_rows) {
   return {
       session, first_position, {ids.begin(), ids.end()}, static_cast<int>(ids.size()), logit_rows};
-}
-
-// A prompt is prefilled in chunks, which may begin and end inside a picture.
-bool overlaps(const PlacedImage& image, const BatchEntry& entry) {
-  return image.first_position < entry.first_position + entry.count &&
-         image.first_position + image.token_count > entry.first_position;
 }
 
 }  // namespace
@@ -108,8 +103,8 @@ Result<std::vector<float>> LocalRing::prefill(const Prompt& prompt, bool every_p
     const int rows = every_position ? static_cast<int>(chunk.size()) : (last ? 1 : 0);
     Batch batch;
     batch.entries.push_back(entry_of(prompt.session, static_cast<int>(first), chunk, rows));
-    for (const PlacedImage& image : prompt.images)
-      if (overlaps(image, batch.entries.back())) batch.entries.back().images.push_back(image);
+    batch.entries.back().images = images_within(prompt.images, static_cast<int>(first),
+                                                static_cast<int>(first + chunk.size()));
     batch.entries.back().sequence_length = static_cast<int>(ids.size());
     const std::vector<float> part = TRY(run(std::move(batch)));
     logits.insert(logits.end(), part.begin(), part.end());

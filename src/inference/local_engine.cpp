@@ -179,9 +179,7 @@ LocalEngineOptions engine_options(const Placement& placement, size_t stage_index
 
 Result<std::unique_ptr<InferenceEngine>> make_local_engine(const ModelFiles& model,
                                                            const LocalEngineOptions& options) {
-  if (is_encoder(*model.architecture))
-    return unsupported(fmt::format(
-        "{} is an embedding model: it makes vectors of texts and cannot chat", model.card.id));
+  if (is_encoder(*model.architecture)) return cannot_chat(model.card.id);
   const int blocks = options.kv_capacity_tokens / kKvBlockSize;
   if (blocks < 1)
     return invalid_argument(

@@ -8,6 +8,7 @@ namespace exo {
 namespace {
 
 constexpr size_t kRememberedClosed = 4096;
+constexpr size_t kMaxPixelBytes = size_t{1} << 30;  // of the pictures of all sequences
 // Rows of prompt that may travel with decode rows: the longest a running answer is held up.
 constexpr int kMixedPrefillRows = 128;
 constexpr int kMinChunkRows = 128;
@@ -69,6 +70,12 @@ std::optional<Error> Scheduler::refusal(const SessionOpen& open) const {
       return invalid_argument(
           fmt::format("token id {} is outside the vocabulary of {}", *bad, options_.vocab_size));
   if (auto fault = image_fault(open, options_.images)) return fault;
+  if (!open.images.empty()) {
+    size_t pixels = image_bytes(open.images);
+    for (const auto& [id, sequence] : sequences_) pixels += image_bytes(sequence.images);
+    if (pixels > kMaxPixelBytes)
+      return resource_exhausted("too many pictures are waiting already; try again in a moment");
+  }
   if (static_cast<int>(waiting_.size()) >= options_.max_queue)
     return resource_exhausted(
         fmt::format("{} requests are waiting already; try again in a moment", waiting_.size()));

@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 #include <turbojpeg.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "media/exif.h"
 #include "media/formats.h"
@@ -22,23 +24,45 @@ const uint8_t* raw(std::span<const std::byte> bytes) {
   return reinterpret_cast<const uint8_t*>(bytes.data());
 }
 
-// The EXIF block among the segments before the first scan; empty where there is none.
-std::span<const std::byte> find_exif(std::span<const std::byte> bytes) {
+// The segments in front of the first scan, from their markers on. Some cameras leave stray bytes
+// between segments, which every reader skips and libjpeg warns of.
+struct Segments {
+  std::vector<std::span<const std::byte>> all;
+  size_t end = 2;  // where the scan begins, or what is no segment
+  bool strays = false;
+};
+
+Segments find_segments(std::span<const std::byte> bytes) {
   const uint8_t* data = raw(bytes);
-  size_t at = 2;
-  while (at + 4 <= bytes.size() && data[at] == 0xff) {
-    const uint8_t marker = data[at + 1];
-    if (marker == 0xff) {  // padding
-      ++at;
+  Segments segments;
+  for (size_t& at = segments.end; at + 4 <= bytes.size();) {
+    if (data[at] != 0xff || data[at + 1] == 0xff) {
+      segments.strays |= data[at] != 0xff;
+      ++at;  // stray, or padding
       continue;
     }
     const size_t size = size_t{data[at + 2]} << 8 | data[at + 3];  // counts itself
-    if (marker == kStartOfScan || size < 2 || size > bytes.size() - at - 2) break;
-    const auto content = bytes.subspan(at + 4, size - 2);
-    if (marker == kApp1 && content.size() > 6 && std::memcmp(content.data(), "Exif\0", 6) == 0) {
+    if (data[at + 1] == kStartOfScan || size < 2 || size > bytes.size() - at - 2) break;
+    segments.all.push_back(bytes.subspan(at, size + 2));
+    at += size + 2;
+  }
+  return segments;
+}
+
+std::vector<std::byte> without_strays(std::span<const std::byte> bytes, const Segments& segments) {
+  std::vector<std::byte> clean(bytes.begin(), bytes.begin() + 2);
+  for (const auto segment : segments.all) clean.insert(clean.end(), segment.begin(), segment.end());
+  clean.insert(clean.end(), bytes.begin() + static_cast<ptrdiff_t>(segments.end), bytes.end());
+  return clean;
+}
+
+// The EXIF block; empty where there is none.
+std::span<const std::byte> find_exif(const Segments& segments) {
+  for (const auto segment : segments.all) {
+    const auto content = segment.subspan(4);
+    if (segment[1] == std::byte{kApp1} && content.size() > 6 &&
+        std::memcmp(content.data(), "Exif\0", 6) == 0)
       return content;
-    }
-    at += 2 + size;
   }
   return {};
 }
@@ -56,16 +80,12 @@ Error jpeg_error(tjhandle jpeg) {
   return corrupt(fmt::format("the file is damaged or cut short ({})", tjGetErrorStr2(jpeg)));
 }
 
-// Some cameras leave stray bytes between segments; every reader skips them. All other warnings
-// mean that pixels are missing.
-bool harmless(tjhandle jpeg) {
-  return tjGetErrorCode(jpeg) == TJERR_WARNING &&
-         std::strstr(tjGetErrorStr2(jpeg), "extraneous bytes before marker") != nullptr;
-}
-
 }  // namespace
 
 Result<DecodedPicture> decode_jpeg(std::span<const std::byte> bytes, const ImageLimits& limits) {
+  const Segments segments = find_segments(bytes);
+  std::vector<std::byte> clean;
+  if (segments.strays) bytes = clean = without_strays(bytes, segments);
   struct Destroy {
     void operator()(void* handle) const { tjDestroy(handle); }
   };
@@ -73,23 +93,21 @@ Result<DecodedPicture> decode_jpeg(std::span<const std::byte> bytes, const Image
   if (!jpeg) return resource_exhausted("no memory to decode it");
   int width = 0, height = 0, subsampling = 0, colors = 0;
   if (tjDecompressHeader3(jpeg.get(), raw(bytes), bytes.size(), &width, &height, &subsampling,
-                          &colors) != 0 &&
-      !harmless(jpeg.get())) {
+                          &colors) != 0) {
     return jpeg_error(jpeg.get());
   }
   if (colors == TJCS_CMYK || colors == TJCS_YCCK) {
     return unsupported("CMYK colours (made for print) are not read: save it as RGB");
   }
-  DecodedPicture decoded{TRY(blank_image(width, height, limits))};
-  if (count_scans(bytes) > kMaxPixelPasses / (int64_t{width} * height)) {
+  if (count_scans(bytes) > kMaxPixelPasses / std::max<int64_t>(int64_t{width} * height, 1)) {
     return invalid_argument("it has too many scans for its size: save it as a baseline JPEG");
   }
+  DecodedPicture decoded{TRY(blank_image(width, height, limits))};
   if (tjDecompress2(jpeg.get(), raw(bytes), bytes.size(), decoded.image.rgb.data(), width,
-                    width * 3, height, TJPF_RGB, TJFLAG_LIMITSCANS) != 0 &&
-      !harmless(jpeg.get())) {
+                    width * 3, height, TJPF_RGB, TJFLAG_LIMITSCANS) != 0) {
     return jpeg_error(jpeg.get());
   }
-  decoded.orientation = exif_orientation(find_exif(bytes));
+  decoded.orientation = exif_orientation(find_exif(segments));
   return decoded;
 }
 

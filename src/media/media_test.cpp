@@ -138,12 +138,30 @@ TEST(Media, RefusesWhatIsCutShort) {
   }
 }
 
+TEST(Media, StrayBytesBetweenSegmentsHideNothing) {
+  const std::string whole = read_file(kPictures / "color420.jpg");
+  std::string stray = whole;
+  const size_t second = 4 + static_cast<uint8_t>(whole[4]) * 256 + static_cast<uint8_t>(whole[5]);
+  stray.insert(second, 3, '\0');
+  EXPECT_EQ(decode(stray).value().rgb, decode(whole).value().rgb);
+  EXPECT_FALSE(decode(std::string_view(stray).substr(0, stray.size() * 9 / 10)).ok());
+}
+
 TEST(Media, TooManyScansAreRefused) {
-  std::string jpeg = read_file(kPictures / "progressive.jpg");
-  const size_t scan = jpeg.rfind("\xff\xda");
-  const std::string last = jpeg.substr(scan, jpeg.size() - 2 - scan);
-  for (int i = 0; i < 600; ++i) jpeg.insert(jpeg.size() - 2, last);
-  EXPECT_FALSE(decode(jpeg).ok());
+  const auto refusal = [](const std::string& jpeg) { return decode(jpeg).error().message; };
+  const std::string whole = read_file(kPictures / "progressive.jpg");
+  const size_t scan = whole.rfind("\xff\xda");
+  const auto with_scans = [&](int count) {
+    std::string jpeg = whole;
+    const std::string last = whole.substr(scan, whole.size() - 2 - scan);
+    for (int i = 0; i < count; ++i) jpeg.insert(jpeg.size() - 2, last);
+    return jpeg;
+  };
+  EXPECT_THAT(refusal(with_scans(600)), testing::HasSubstr("more than 500 scans"));
+  std::string large = with_scans(20);  // of 8000 x 8000 pixels, says its header
+  const size_t frame = large.find("\xff\xc2");
+  large.replace(frame + 5, 4, std::string("\x1f\x40\x1f\x40", 4));
+  EXPECT_THAT(refusal(large), testing::HasSubstr("too many scans"));
 }
 
 TEST(Media, DamagedExifIsNoOrientation) {

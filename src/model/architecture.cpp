@@ -36,6 +36,11 @@ Result<const Architecture*> find(std::string_view name,
 
 }  // namespace
 
+Error cannot_chat(std::string_view model) {
+  return unsupported(
+      fmt::format("{} is an embedding model: it makes vectors of texts and cannot chat", model));
+}
+
 Result<const Architecture*> find_architecture(std::string_view name) {
   return find(name, &Architecture::names);
 }

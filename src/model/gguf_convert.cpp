@@ -160,9 +160,6 @@ Result<std::vector<Target>> plan_targets(const ModelFiles& model, const GgufForm
     CHECK(
         from[i].slot == to[i].slot && from[i].shape == to[i].shape && from[i].layer == to[i].layer,
         "a family declares its weights in the same order for both formats");
-    for (const std::string& other : from[i].other_names)
-      if (!model.tensors->contains(from[i].name)) from[i].name = other;
-    if (from[i].optional && !model.tensors->contains(from[i].name)) continue;
     const auto [known, added] = by_name.emplace(to[i].name, targets.size());
     if (!added) {
       const WeightSpec& first = targets[known->second].parts.front().second;
@@ -247,15 +244,16 @@ Result<ConvertReport> from_checkpoint(const ModelFiles& model, const fs::path& f
 // --- the same format again: tensors keep their names ---
 
 // Vectors stay as they are.
-Result<std::vector<PlannedTensor>> plan_same(const ModelFiles& model, std::optional<DType> target) {
+Result<std::vector<PlannedTensor>> plan_same(const TensorFiles& files, const Config& config,
+                                             std::optional<DType> target) {
   std::vector<PlannedTensor> plan;
-  for (const std::string& name : model.tensors->names()) {
-    const TensorInfo info = TRY(model.tensors->describe(name));
+  for (const std::string& name : files.names()) {
+    const TensorInfo info = TRY(files.describe(name));
     const bool matrix = info.shape.size() > 1 && row_count(info.shape) > 1;
     const bool kept = !matrix || (!target && gguf_holds(info.dtype));
     plan.push_back(
         {name,
-         {kept ? info.dtype : converted_dtype(name, info, target, model.config.tied_embeddings),
+         {kept ? info.dtype : converted_dtype(name, info, target, config.tied_embeddings),
           info.shape}});
   }
   return plan;
@@ -273,15 +271,17 @@ Result<void> pump_same(const TensorFiles& files, const std::vector<PlannedTensor
 
 Result<ConvertReport> from_gguf(const ModelFiles& model, const fs::path& file,
                                 const ConvertOptions& options) {
-  const std::vector<PlannedTensor> plan = TRY(plan_same(model, options.target));
-  JsonObject metadata = model.tensors->metadata();
+  // The file itself: a model that sees has its tower in another one beside it.
+  const auto files = TRY(open_gguf(model.card.path));
+  const std::vector<PlannedTensor> plan = TRY(plan_same(*files, model.config, options.target));
+  JsonObject metadata = files->metadata();
   for (const char* key : {"split.no", "split.count", "split.tensors.count", "general.alignment"})
     metadata.erase(key);
   if (const auto type = file_type(options.target.value_or(main_type(plan))))
     metadata["general.file_type"] = *type;
   TensorWriter writer = TRY(TensorWriter::create_gguf(file, metadata, plan));
   Pump pump(writer, options);
-  TRY(pump_same(*model.tensors, plan, pump));
+  TRY(pump_same(*files, plan, pump));
   TRY(writer.finish());
   return report_of(plan, writer.total_bytes());
 }
@@ -342,7 +342,7 @@ Result<ConvertReport> convert_to_safetensors(const ModelFiles& model, const fs::
     return unsupported(
         fmt::format("safetensors hold f32, f16 and bf16; for {} give a target that ends in .gguf",
                     traits(*options.target).name));
-  std::vector<PlannedTensor> plan = TRY(plan_same(model, options.target));
+  std::vector<PlannedTensor> plan = TRY(plan_same(*model.tensors, model.config, options.target));
   bool packed = false;  // bytes that only the config's packing explains
   for (PlannedTensor& tensor : plan) {
     if (!is_safetensors_type(tensor.info.dtype)) tensor.info.dtype = DType::bf16;
@@ -358,10 +358,12 @@ Result<ConvertReport> convert_to_safetensors(const ModelFiles& model, const fs::
   TRY(pump_same(*model.tensors, plan, pump));
   for (const char* name : {"generation_config.json", "tokenizer.json", "tokenizer_config.json",
                            "special_tokens_map.json", "tokenizer.model", "chat_template.jinja",
-                           "chat_template.json", "preprocessor_config.json"}) {
+                           "chat_template.json", "preprocessor_config.json",
+                           "processor_config.json", "modules.json", "1_Pooling/config.json"}) {
     const fs::path from = fs::path(model.card.path) / name;
-    if (fs::exists(from, error))
-      TRY(write_file(folder / name, TRY(read_file(from, kMostJsonBytes))));
+    if (!fs::exists(from, error)) continue;
+    fs::create_directories((folder / name).parent_path(), error);
+    TRY(write_file(folder / name, TRY(read_file(from, kMostJsonBytes))));
   }
   TRY(write_config(model, folder, options.target.value_or(main_type(plan)), packed));
   TRY(writer.finish());

@@ -183,8 +183,9 @@ TEST(Config, WhatLlavaCannotBeIsRefusedByName) {
                                      {R"("patch_size": 500, )", "out of range"},
                                      {R"("num_attention_heads": 7, )", "7"}})
     EXPECT_NE(message(tower, "").find(named), std::string::npos) << message(tower, "");
-  for (const char* text : {R"("model_type": "llava", )", R"("model_type": "bert", )",
-                           R"("model_type": "gemma2", "head_dim": 8, "hidden_size": 64,
+  for (const char* text :
+       {R"("model_type": "llava", )", R"("model_type": "bert", )", R"("model_type": "gpt_oss", )",
+        R"("model_type": "gemma2", "head_dim": 8, "hidden_size": 64,
                               "num_hidden_layers": 2, "intermediate_size": 64, "vocab_size": 33000,
                               "num_attention_heads": 4, "num_key_value_heads": 4, )"})
     EXPECT_NE(message_of(llava(text, "", "")).find("text_config"), std::string::npos) << text;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "model/architecture.h"
 #include "orchestration/pictures.h"
 #include "orchestration/prompt.h"
 
@@ -20,8 +21,7 @@ bool same_model(const ModelCard& a, const ModelCard& b) {
 
 Result<void> check_writes(const ModelCard& card) {
   if (!card.embeds) return {};
-  return unsupported(
-      fmt::format("{} is an embedding model: it makes vectors of texts and cannot chat", card.id));
+  return cannot_chat(card.id);
 }
 
 }  // namespace

@@ -19,15 +19,11 @@ constexpr int64_t kSilenceUs = 1'000'000;
 constexpr int64_t kMaxSilenceUs = 8'000'000;
 // A node that we think dead may think us alive, and be back: it is told for so long.
 constexpr int64_t kClosingUs = 60'000'000;
-constexpr size_t kMaxPixelBytes = size_t{1} << 30;  // of all pictures that journals hold
+// Of all pictures that journals hold: when a node dies they may all go over one link at once, whose
+// queue is not much longer.
+constexpr size_t kMaxPixelBytes = size_t{128} << 20;
 constexpr int64_t kSlowestBytesPerUs = 1;  // no picture is sent twice while it may be on its way
 constexpr int64_t kNoFitUs = 600'000;      // after a death, memory figures may need a moment
-
-size_t image_bytes(const std::vector<PlacedImage>& images) {
-  size_t sum = 0;
-  for (const PlacedImage& placed : images) sum += placed.image->rgb.size();
-  return sum;
-}
 
 int64_t backed_off(int64_t base_us, int tries, int64_t most_us) {
   return std::min(most_us, base_us << std::min(tries, 8));

@@ -80,7 +80,6 @@ class WordReader {
                 sizeof word);
     return word;
   }
-  const HostTensor& tensor() const { return tensor_; }
 
  private:
   HostTensor tensor_;

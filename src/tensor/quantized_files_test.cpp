@@ -64,6 +64,8 @@ TEST_F(QuantizedFilesTest, MlxMatricesAreOneTensorEach) {
   for (const float value : values) EXPECT_NEAR(value, 2 * both, 1e-7f);
   EXPECT_SAID(said(files, R"({"quantization": {"bits": 7, "group_size": 64}})"), "not 7 bits");
   EXPECT_SAID(said(files, R"({"quantization": {"bits": 4, "group_size": 48}})"), "groups of 48");
+  EXPECT_SAID(said(files, R"({"quantization": {"bits": 8, "group_size": 2305843009213693952}})"),
+              "groups of 2305843009213693952");
   EXPECT_SAID(said(files, R"({"quantization": {"bits": 4, "group_size": 32}})"), "'a.scales'");
   EXPECT_SAID(said(files, R"({"quantization": {"bits": 4, "group_size": 64, "mode": "nvfp4"}})"),
               "'nvfp4'");

@@ -9,6 +9,7 @@
 namespace exo {
 namespace {
 
+constexpr int64_t kMostGroup = 1 << 20;  // weights that share a scale
 constexpr std::string_view kScales = ".scales";
 
 struct Layout {
@@ -106,7 +107,8 @@ Result<Packed> make_weight(const TensorFiles& files, const std::string& module,
   const Layout layout{TRY(get_int(settings, "bits")).value_or(4),
                       TRY(get_int(settings, "group_size")).value_or(64)};
   HostTensor words = TRY(files.find(module + ".weight"));
-  if (layout.bits < 2 || layout.bits > 8 || layout.group <= 0 || layout.group % 32 != 0)
+  if (layout.bits < 2 || layout.bits > 8 || layout.group <= 0 || layout.group > kMostGroup ||
+      layout.group % 32 != 0)
     return unsupported(
         fmt::format("MLX weights of {} bits in groups of {}", layout.bits, layout.group));
   if (words.shape.size() < 2 || words.dtype != DType::u32 || words.elements() == 0 ||

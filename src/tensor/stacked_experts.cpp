@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::string_view kStack = ".switch_mlp.";
 constexpr std::string_view kMixtral = ".block_sparse_moe.switch_mlp.";
-constexpr int64_t kMostExperts = 1 << 16;
+constexpr int64_t kMostExperts = 1 << 18;  // of all layers
 
 struct Expert {
   std::string stack;
@@ -78,7 +78,9 @@ std::shared_ptr<const TensorFiles> unstack_experts(std::shared_ptr<const TensorF
     if (name.find(kStack) == std::string::npos || name.find_first_of("{}") != std::string::npos)
       continue;
     const auto info = files->describe(name);
-    if (!info.ok() || info->shape.size() != 3 || info->shape[0] > kMostExperts) continue;
+    if (!info.ok() || info->shape.size() != 3 || HostTensor{.shape = info->shape}.elements() == 0 ||
+        info->shape[0] > kMostExperts - static_cast<int64_t>(experts.size()))
+      continue;
     const std::string pattern = expert_pattern(name);
     for (int64_t i = 0; i < info->shape[0]; ++i)
       experts.emplace(

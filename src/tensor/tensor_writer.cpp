@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "tensor/ggml_types.h"
@@ -75,6 +76,10 @@ Result<GgufType> type_of(const Range& range, bool in_array) {
   if (range.text) return kText;
   if (range.flag) return kBool;
   if (range.real) return kF32;
+  if (range.high > INT64_MAX) {
+    if (range.low < 0) return unsupported("whole numbers that no type of GGUF holds together");
+    return kU64;
+  }
   if (range.low < 0 || in_array)
     return range.low >= INT32_MIN && range.high <= INT32_MAX ? kI32 : kI64;
   return range.high <= UINT32_MAX ? kU32 : kU64;

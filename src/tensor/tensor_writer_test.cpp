@@ -45,6 +45,7 @@ TEST_F(TensorWriterTest, GgufIsReadBackAsItWasWritten) {
                             {"flag", true},
                             {"texts", JsonArray{"a", ""}},
                             {"numbers", JsonArray{1, 2}},
+                            {"huge", JsonArray{UINT64_MAX, uint64_t{1}}},
                             {"reals", JsonArray{0.5, -1.0}},
                             {"none", JsonArray{}}};
   const fs::path file = folder_ / "m.gguf";

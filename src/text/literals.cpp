@@ -6,7 +6,7 @@
 namespace exo {
 namespace {
 
-constexpr int kMaxDepth = 64;
+constexpr int kMaxDepth = 63;  // one less than parse_json: calls wrap values in an object
 constexpr std::string_view kGemmaQuote = "<|\"|>";
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }

@@ -53,7 +53,12 @@ class ChannelSections final : public OutputSections {
   }
 
   void finish(OutputSink& sink) override {
-    if (part_ == Part::header) return;  // nothing was said under it
+    if (part_ == Part::header) {
+      // Nothing was said under it; unless it was no header but all that was said.
+      if (any_ || header_.find("<|") != std::string::npos) return;
+      part_ = Part::content;
+      return write(header_, sink);
+    }
     write(std::exchange(held_, std::string()), sink);
     settle(sink);
   }
@@ -74,8 +79,8 @@ class ChannelSections final : public OutputSections {
     const std::string header = std::exchange(header_, std::string());
     const std::string_view recipient = word_after(header, kRecipient);
     part_ = word_after(header, kChannel) == "analysis" ? Part::reasoning : Part::content;
-    if (recipient.starts_with(kFunctions) && !tools_.empty()) part_ = Part::call;
-    name_ = recipient.substr(std::min(recipient.size(), kFunctions.size()));
+    name_ = recipient.starts_with(kFunctions) ? recipient.substr(kFunctions.size()) : "";
+    if (!name_.empty() && !tools_.empty()) part_ = Part::call;
     any_ = true;
     first_of_message_ = true;
   }

@@ -97,7 +97,7 @@ class CallCollector {
         return State::done;
       case Phase::value:
         if (!brackets_.push(byte)) return State::more;
-        body_bytes_ = raw_.size();
+        tail_begin_ = body_bytes_ = raw_.size();
         phase_ = Phase::tail;
         return end_.empty() ? State::done : State::more;
       case Phase::tail:
@@ -123,15 +123,16 @@ class CallCollector {
       return;
     }
     const bool first = raw_.find_first_not_of(" \t\r\n") == raw_.size() - 1;
-    if (byte == '{' || (first && byte == '[')) {
+    // f(x={...}): all of it is the call, the head included.
+    if (byte == '{' || (byte == '(' && end_.empty()) || (first && byte == '[')) {
       if (end_.empty() || first) phase_ = Phase::value;
     }
     if (phase_ == Phase::head && !end_.empty()) phase_ = Phase::marked;
   }
 
   State tail() {
-    const size_t begin = std::min(raw_.find_first_not_of(" \t\r\n", body_bytes_), raw_.size());
-    const std::string_view behind = std::string_view(raw_).substr(begin);
+    while (tail_begin_ < raw_.size() && is_space(raw_[tail_begin_])) ++tail_begin_;
+    const std::string_view behind = std::string_view(raw_).substr(tail_begin_);
     if (behind == end_) return State::done;
     if (std::string_view(end_).starts_with(behind)) return State::more;
     extra_ = raw_.size() - body_bytes_;
@@ -143,7 +144,7 @@ class CallCollector {
   Brackets brackets_;
   Phase phase_ = Phase::head;
   std::string raw_;
-  size_t body_bytes_ = 0, extra_ = 0;
+  size_t body_bytes_ = 0, tail_begin_ = 0, extra_ = 0;
 };
 
 class MarkedSections final : public OutputSections {

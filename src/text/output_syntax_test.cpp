@@ -157,6 +157,11 @@ TEST(OutputSyntax, Llama) {
   EXPECT_EQ(read(json, "So: {\"name\": \"now\"}"), "content<So: {\"name\": \"now\"}> reasoning<>");
   EXPECT_EQ(read("<|python_tag|>", "<|python_tag|>weather.call(city='O\\'s', days=2)"),
             "content<> reasoning<> /weather{\"city\": \"O's\", \"days\": 2}");
+  EXPECT_EQ(read("<|python_tag|>", "<|python_tag|>weather.call(city=\"{x\", deep={'a': [1]})"),
+            "content<> reasoning<> /weather{\"city\": \"{x\", \"deep\": {\"a\": [1]}}");
+  const std::string long_text(2000, 'x');
+  EXPECT_EQ(read("<|python_tag|>", "<|python_tag|>weather.call(city='" + long_text + "')"),
+            "content<> reasoning<> /weather{\"city\": \"" + long_text + "\"}");
   EXPECT_EQ(read("<|python_tag|>", "<|python_tag|>{\"name\": \"now\", \"parameters\": {}}"),
             "content<> reasoning<> /now{}");
   const std::string list = "[func_name1(params_name1=params_value1, ...)]";
@@ -206,6 +211,9 @@ TEST(OutputSyntax, Channels) {
   EXPECT_EQ(read(source, "<|channel|>commentary to=functions.now<|message|>{\"a\": "),
             "content<{\"a\": > reasoning<>");
   EXPECT_EQ(read(source, "Just an answer."), "content<Just an answer.> reasoning<>");
+  EXPECT_EQ(read(source, "assistant"), "content<assistant> reasoning<>");  // no header after all
+  EXPECT_EQ(read(source, "<|channel|>commentary to=functions.<|message|>{}"),
+            "content<{}> reasoning<>");
 }
 
 TEST(OutputSyntax, StopStringsAreLookedForInTheAnswer) {

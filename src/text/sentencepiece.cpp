@@ -1,11 +1,10 @@
 #include "text/sentencepiece.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <string_view>
 #include <utility>
 
+#include "base/base64.h"
 #include "text/bpe.h"
 #include "text/unicode.h"
 #include "text/unigram.h"
@@ -17,20 +16,6 @@ constexpr size_t kMaxMergedBytes = 256;
 constexpr std::string_view kSpaceMark = "▁";
 
 Json parsed(std::string_view text) { return parse_json(text).value(); }  // our own text only
-
-std::string to_base64(std::string_view bytes) {
-  constexpr std::string_view kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (size_t at = 0; at < bytes.size(); at += 3) {
-    uint32_t bits = 0;
-    for (size_t i = 0; i < 3; ++i)
-      bits = bits << 8 | (at + i < bytes.size() ? static_cast<unsigned char>(bytes[at + i]) : 0u);
-    const size_t digits = std::min<size_t>(bytes.size() - at, 3) + 1;
-    for (size_t i = 0; i < 4; ++i) out += i < digits ? kDigits[bits >> (18 - 6 * i) & 0x3F] : '=';
-  }
-  return out;
-}
 
 // SentencePiece has no list of merges: two neighbours merge where their concatenation is a token,
 // the one of the highest score first. Tokens of the same score get the same rank.

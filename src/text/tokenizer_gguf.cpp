@@ -136,9 +136,11 @@ Result<PipelineParts> sentencepiece_parts_of(const JsonObject& metadata, bool un
     pieces.unknown = static_cast<TokenId>(unknown);
   if (const JsonArray* map = TRY(get_array(metadata, "tokenizer.ggml.precompiled_charsmap")))
     for (const Json& byte : *map) {
-      if (!byte.is_int64() && !byte.is_uint64())
+      boost::json::error_code error;
+      const int64_t value = byte.is_number() ? byte.to_number<int64_t>(error) : 256;
+      if (error || value < -128 || value > 255)
         return corrupt("'tokenizer.ggml.precompiled_charsmap' must hold bytes");
-      pieces.charsmap += static_cast<char>(byte.to_number<int64_t>());
+      pieces.charsmap += static_cast<char>(value);
     }
   pieces.vocabulary = std::move(tokens.vocabulary);
   pieces.types = std::move(tokens.types);

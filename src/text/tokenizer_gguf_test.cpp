@@ -140,6 +140,10 @@ TEST(Gguf, RejectsListsThatDoNotFitAndSkipsLostMerges) {
   const auto short_scores = load(R"({"tokenizer.ggml.model": "llama",
       "tokenizer.ggml.tokens": ["a", "b"], "tokenizer.ggml.scores": [1.0]})");
   EXPECT_EQ(short_scores.error().code, ErrorCode::corrupt);
+  const auto no_bytes = load(R"({"tokenizer.ggml.model": "t5", "tokenizer.ggml.tokens": ["a"],
+      "tokenizer.ggml.scores": [1.0], "tokenizer.ggml.token_type": [1],
+      "tokenizer.ggml.precompiled_charsmap": [18446744073709551615]})");
+  EXPECT_EQ(no_bytes.error().code, ErrorCode::corrupt);
   const auto lost_merge = load(R"({"tokenizer.ggml.model": "gpt2",
       "tokenizer.ggml.tokens": ["a", "b"], "tokenizer.ggml.merges": ["a b"]})");
   ASSERT_TRUE(lost_merge.ok());  // llama.cpp never meets such a merge

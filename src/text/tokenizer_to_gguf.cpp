@@ -189,10 +189,13 @@ class Exporter {
       keys_["tokenizer.ggml.unknown_token_id"] = *unknown;
       entries_[static_cast<size_t>(*unknown)].type = PieceType::unknown;
     }
-    keys_["tokenizer.ggml.add_space_prefix"] =
-        to_text(Json(document_)).find(R"("Prepend")") != std::string::npos ||
-        to_text(Json(document_)).find(R"("prepend_scheme":"first")") != std::string::npos ||
-        to_text(Json(document_)).find(R"("prepend_scheme":"always")") != std::string::npos;
+    std::string rules;
+    for (const char* key : {"normalizer", "pre_tokenizer"})
+      if (const Json* part = document_.if_contains(key)) rules += to_text(*part);
+    const auto has = [&](std::string_view rule) { return rules.find(rule) != std::string::npos; };
+    keys_["tokenizer.ggml.add_space_prefix"] = has(R"("type":"Prepend")") ||
+                                               has(R"("prepend_scheme":"first")") ||
+                                               has(R"("prepend_scheme":"always")");
     return {};
   }
 
@@ -284,6 +287,10 @@ Result<JsonObject> tokenizer_to_gguf(const fs::path& folder, int vocab_size) {
   add_surroundings(*tokenizer, *keys);
   if (const auto source = TRY(find_chat_template(folder)))
     (*keys)["tokenizer.chat_template"] = source->text;
+  const Json* plain = keys->if_contains("tokenizer.chat_template");
+  if (const auto source = TRY(find_chat_template(folder, true)))
+    if (plain == nullptr || *plain != Json(source->text))
+      (*keys)["tokenizer.chat_template.tool_use"] = source->text;
   TRY(check_same(*tokenizer, *keys));
   return keys;
 }

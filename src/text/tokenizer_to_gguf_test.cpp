@@ -62,7 +62,8 @@ constexpr const char* kTiny = R"({"model": {"type": "BPE", "vocab": {"a": 0, "b"
 TEST_F(TokenizerToGguf, NamesSpecialTokensAndPadsTheRest) {
   write("tokenizer.json", kTiny);
   write("tokenizer_config.json", R"({"bos_token": "<s>", "eos_token": {"content": "</s>"},
-      "chat_template": "{{ messages }}"})");
+      "chat_template": [{"name": "default", "template": "{{ messages }}"},
+                        {"name": "tool_use", "template": "{{ tools }}"}]})");
   write("generation_config.json", R"({"eos_token_id": [4, 5]})");
   const JsonObject keys = tokenizer_to_gguf(folder_, 8).value();
   EXPECT_EQ(keys.at("tokenizer.ggml.bos_token_id"), 3);
@@ -72,6 +73,7 @@ TEST_F(TokenizerToGguf, NamesSpecialTokensAndPadsTheRest) {
   EXPECT_EQ(keys.at("tokenizer.ggml.merges"), JsonArray{"a b"});
   EXPECT_EQ(keys.at("tokenizer.ggml.add_bos_token"), false);
   EXPECT_EQ(keys.at("tokenizer.chat_template"), "{{ messages }}");
+  EXPECT_EQ(keys.at("tokenizer.chat_template.tool_use"), "{{ tools }}");
 }
 
 TEST_F(TokenizerToGguf, RefusesWhatHasNoName) {

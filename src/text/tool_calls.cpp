@@ -136,7 +136,7 @@ Calls read_json_calls(std::string_view text, const JsonArray& tools) {
 // f(x=1); None for what is no call.
 std::optional<ToolCall> read_python_call(LiteralReader& reader) {
   auto name = reader.name();
-  if (!name || !reader.take('(')) return std::nullopt;
+  if (!name || !is_name(*name) || !reader.take('(')) return std::nullopt;
   ToolCall call{"", *std::move(name), "{"};
   for (bool first = true; !reader.take(')'); first = false) {
     if (!first && !reader.take(',')) return std::nullopt;
@@ -180,7 +180,8 @@ Calls read_gemma_call(std::string_view text) {
   LiteralReader reader(text.substr(std::string_view("call:").size()));
   auto name = reader.name();
   ToolCall call{"", name.value_or(""), ""};
-  if (!name || !reader.rest().starts_with('{') || !reader.value(call.arguments) || !reader.at_end())
+  if (!name || !is_name(*name) || !reader.rest().starts_with('{') ||
+      !reader.value(call.arguments) || !reader.at_end())
     return std::nullopt;
   return std::vector<ToolCall>{std::move(call)};
 }

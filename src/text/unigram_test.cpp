@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/base64.h"
 #include "text/precompiled.h"
 
 namespace exo {
@@ -46,21 +47,6 @@ TEST(Unigram, RefusesWhatDoesNotFit) {
   EXPECT_TRUE(fails(R"({"vocab": [["a", "b"]]})"));
   EXPECT_TRUE(fails(R"({"unk_id": 1, "vocab": [["a", 0]]})"));
   EXPECT_TRUE(fails("{}"));
-}
-
-std::string to_base64(std::string_view bytes) {
-  constexpr std::string_view kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  uint32_t bits = 0;
-  int count = 0;
-  for (const char c : bytes) {
-    bits = bits << 8 | static_cast<unsigned char>(c);
-    for (count += 8; count >= 6; count -= 6) out += kDigits[bits >> (count - 6) & 63];
-    bits &= 0xFF;
-  }
-  if (count > 0) out += kDigits[bits << (6 - count) & 63];
-  return out;
 }
 
 // A double array with the single entry "A" -> `value`, and what the values point at.

@@ -44,8 +44,7 @@ class Embeddings : public testing::TestWithParam<std::tuple<Case, std::string>> 
   void expect_close(const std::vector<float>& found, const std::string& name) {
     const std::vector<float> expected = read<float>(*golden_, name);
     ASSERT_EQ(found.size(), expected.size()) << name;
-    for (size_t i = 0; i < found.size(); ++i)
-      worst_ = std::max(worst_, std::abs(found[i] - expected[i]));
+    worst_ = std::max(worst_, golden::largest_difference(found, expected));
     EXPECT_LE(worst_, kTolerance) << name;
   }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
@@ -154,6 +155,17 @@ std::string case_name(const testing::TestParamInfo<std::tuple<Case, std::string>
   std::replace_if(
       name.begin(), name.end(), [](char c) { return std::isalnum(c) == 0; }, '_');
   return name;
+}
+
+float largest_difference(std::span<const float> a, std::span<const float> b) {
+  CHECK(a.size() == b.size(), "what is compared has the same shape");
+  float worst = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const float difference = std::abs(a[i] - b[i]);
+    if (std::isnan(difference)) return INFINITY;
+    worst = std::max(worst, difference);
+  }
+  return worst;
 }
 
 }  // namespace exo::golden

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <span>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -37,5 +38,8 @@ std::vector<Prompt> read_prompts(const Case& which);
 
 // How tests of (case, backend) are called.
 std::string case_name(const testing::TestParamInfo<std::tuple<Case, std::string>>& info);
+
+// Infinite where one of the differences is not a number.
+float largest_difference(std::span<const float> a, std::span<const float> b);
 
 }  // namespace exo::golden

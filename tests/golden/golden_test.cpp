@@ -87,8 +87,8 @@ TEST_P(Golden, ExactLogitsAndGreedyIds) {
     ASSERT_TRUE(logits.ok()) << logits.error().message;
     ASSERT_EQ(logits->size(), prompt.ids.size() * static_cast<size_t>(ring.vocab_size()));
     ASSERT_TRUE(prompt.logits.empty() || prompt.logits.size() == logits->size());
-    for (size_t i = 0; i < prompt.logits.size(); ++i)
-      worst = std::max(worst, std::abs((*logits)[i] - prompt.logits[i]));
+    if (!prompt.logits.empty())
+      worst = std::max(worst, golden::largest_difference(*logits, prompt.logits));
     const auto greedy =
         ring.greedy(prompt.ids, static_cast<int>(prompt.greedy.size()), prompt.images);
     ASSERT_TRUE(greedy.ok()) << greedy.error().message;
@@ -210,8 +210,13 @@ TEST_P(Golden, AsGgufItIsTheSameModel) {
   }
   const auto written = convert_to_gguf(model_, file, options);
   if (!written.ok()) {
-    EXPECT_EQ(written.error().code, ErrorCode::unsupported) << written.error().message;
-    GTEST_SKIP() << written.error().message;
+    // What GGUF's readers would take for something else, and families without a form in it.
+    const std::string& why = written.error().message;
+    const bool meant = model_.architecture->to_gguf == nullptr ||
+                       why.find("query_pre_attn_scalar") != std::string::npos ||
+                       why.find("attention windows") != std::string::npos;
+    EXPECT_TRUE(meant) << why;
+    GTEST_SKIP() << why;
   }
   const auto gguf = open_model(file);
   std::filesystem::remove(file);  // it stays mapped
@@ -221,8 +226,8 @@ TEST_P(Golden, AsGgufItIsTheSameModel) {
   for (const Prompt& prompt : prompts_) {
     const auto logits = ring.logits(prompt.ids);
     ASSERT_TRUE(logits.ok()) << logits.error().message;
-    for (size_t i = 0; i < prompt.logits.size(); ++i)
-      worst = std::max(worst, std::abs((*logits)[i] - prompt.logits[i]));
+    if (!prompt.logits.empty())
+      worst = std::max(worst, golden::largest_difference(*logits, prompt.logits));
   }
   fmt::print("{} as GGUF: largest difference {:.2e}\n", which().name, worst);
   EXPECT_LE(worst, kTolerance);

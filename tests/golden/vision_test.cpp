@@ -71,9 +71,7 @@ TEST_P(Vision, PixelsAndFeaturesAreThoseOfTheGolden) {
   std::vector<float> found(static_cast<size_t>(rows.rows() * rows.width()));
   backend->download(rows, found);
   ASSERT_EQ(found.size(), prompt_.features.size());
-  float worst = 0;
-  for (size_t i = 0; i < found.size(); ++i)
-    worst = std::max(worst, std::abs(found[i] - prompt_.features[i]));
+  const float worst = golden::largest_difference(found, prompt_.features);
   fmt::print("{}: largest difference of a feature {:.2e}\n", which().name, worst);
   EXPECT_LE(worst, kTolerance);
 }

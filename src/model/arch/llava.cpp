@@ -44,9 +44,10 @@ JsonObject with_defaults(JsonObject text, std::string_view model_type) {
   return text;
 }
 
-// The text model's config, if its family can do without `extra`, which then names it.
+// The text model's config, if its family can do without `extra`, which then names it, and makes no
+// weights of its own.
 Result<Config> with_family(Result<Config> config, const Architecture* family) {
-  if (config.ok() && config->extra.has_value())
+  if (config.ok() && (config->extra.has_value() || family->read != nullptr))
     return unsupported(
         fmt::format("a text model of the family {} is not known here", family->family));
   if (config.ok()) config->extra = family;
