@@ -1,14 +1,13 @@
 // Pictures that go with a message, as data: URLs.
 import { computed, signal } from '@preact/signals';
-import { model, models } from './store.js';
+import { isSeeing, model, mostPictures } from './store.js';
 
-const mostPictures = 16;
 const longestEdge = 1568; // more than any model looks at
 const readTypes = ['image/png', 'image/jpeg', 'image/webp', 'image/gif'];
 const smallBytes = 1_000_000;
 
 export const attached = signal([]);
-export const sees = computed(() => models.value.find((one) => one.id === model.value)?.vision ?? false);
+export const sees = computed(() => isSeeing(model.value));
 
 function dataUrl(blob) {
   return new Promise((resolve, reject) => {

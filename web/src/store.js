@@ -14,6 +14,8 @@ function loadChats() {
   }
 }
 
+export const mostPictures = 16; // of a request
+export const isSeeing = (id) => models.value.find((one) => one.id === id)?.vision ?? false;
 export const chats = signal(loadChats()); // newest first: {id, title, model, messages: [{role, content, images?, thinking?, stats?, error?}]}
 export const currentId = signal(null);
 export const current = computed(() => chats.value.find((chat) => chat.id === currentId.value) ?? null);
@@ -88,11 +90,16 @@ function settle(id, state, extra) {
   updateChat(id, (chat) => ({ messages: [...chat.messages, { role: 'assistant', content: state.text, thinking: state.thinking, stats, ...extra }] }));
 }
 
-// Pictures come before the text that asks about them.
-function asSent({ role, content, images }) {
-  if (!images?.length) return { role, content };
-  const parts = images.map((url) => ({ type: 'image_url', image_url: { url } }));
-  return { role, content: [...parts, { type: 'text', text: content }] };
+// A conversation as requests have it: pictures before the text that asks about them, the newest that a request may hold,
+// and none for a model that reads text only.
+function asSent(messages, sees) {
+  let room = sees ? mostPictures : 0;
+  return messages.reduceRight((sent, { role, content, images = [] }) => {
+    const kept = room ? images.slice(-room) : [];
+    room -= kept.length;
+    const parts = kept.map((url) => ({ type: 'image_url', image_url: { url } }));
+    return [{ role, content: parts.length ? [...parts, { type: 'text', text: content }] : content }, ...sent];
+  }, []);
 }
 
 async function answer(id) {
@@ -110,7 +117,7 @@ async function answer(id) {
   try {
     const result = await streamChat({
       model: chat.model,
-      messages: chat.messages.filter((one) => !one.error).map(asSent),
+      messages: asSent(chat.messages.filter((one) => !one.error), isSeeing(chat.model)),
       signal: abort.signal,
       onNotice: (text) => { state.notice = text; show(); },
       onThought: (text) => arrived('thinking', text),
