@@ -1,5 +1,5 @@
-// Dequantising of ggml's packed formats beyond q8_0 and q4_0, and of block-scaled FP8: bit for bit
-// what ggml gives. Pure functions, thread-safe.
+// Dequantising of ggml's packed formats beyond q8_0 and q4_0, bit for bit what ggml gives, and of
+// our own block formats (dtype.h). Pure functions, thread-safe.
 #pragma once
 
 #include <cstddef>

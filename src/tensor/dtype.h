@@ -10,8 +10,8 @@
 
 namespace exo {
 
-// Our own block formats, into which other schemes' weights go without loss: f8_32 is 32 f8_e4m3
-// behind their f32 scale. affineN is f16 scale, f16 bias and 32 numbers of N bits one after
+// Our own block formats, into which other schemes' weights go (tensor/packed_weight.h): f8_32 is 32
+// f8_e4m3 behind their f32 scale. affineN is f16 scale, f16 bias and 32 numbers of N bits one after
 // another, lowest bits first (4 and 5 bits are ggml's q4_1 and q5_1): value n * scale + bias;
 // affineN_f32 has both in f32. zeroN is f16 scale, f16 zero point and the numbers, four bits as in
 // q4_1: value (n - zero) * scale.

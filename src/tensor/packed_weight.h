@@ -1,6 +1,7 @@
 // PackedWeight: one weight matrix that a checkpoint's quantisation scheme stores over several
 // tensors (packed numbers, scales, zero points), read row by row into a block format in which its
-// values are exact. Used by quantized_files.cpp and the files of the schemes only. Immutable,
+// values are exact, but for bfloat16 scales below 2^-17 and GPTQ with mixed groups, which go to
+// float16. Used by quantized_files.cpp and the files of the schemes only. Immutable,
 // thread-safe; keeps what it reads from alive.
 #pragma once
 

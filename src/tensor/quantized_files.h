@@ -1,6 +1,6 @@
 // Checkpoints whose weights are quantised by a published scheme, seen as if each weight were one
-// tensor: "X.weight" in a block format in which its values are exact, the tensors it is made of
-// hidden. MLX (affine 2 to 8 bits, mxfp4), AWQ and GPTQ (4 and 8 bits), FP8 with scales.
+// tensor: "X.weight" in a block format (exact but for what packed_weight.h says), the tensors it is
+// made of hidden. MLX (affine 2 to 8 bits, mxfp4), AWQ and GPTQ (4 and 8 bits), FP8 with scales.
 //
 // find() and find_rows() repack what is asked for into memory of its own; describe() reads headers
 // only. Immutable, thread-safe. A scheme or a setting that is not known is refused by name.

@@ -1,18 +1,11 @@
 #include "text/call_tags.h"
 
-#include "text/tool_calls.h"
+#include "text/literals.h"
 
 namespace exo {
 namespace {
 
-constexpr std::string_view kSpace = " \t\r\n";
 constexpr std::string_view kDsml = "｜DSML｜";
-
-std::string_view trim(std::string_view text) {
-  const size_t begin = text.find_first_not_of(kSpace);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(kSpace) + 1 - begin);
-}
 
 enum class TagKind { open_call, close_call, open_parameter, close_parameter };
 

@@ -2,11 +2,11 @@
 
 #include <fmt/core.h>
 
+#include "text/pre_tokenizer.h"
+
 namespace exo {
 namespace {
 
-constexpr std::string_view kGpt2 =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 constexpr std::string_view kLlama3 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
     R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";
@@ -59,13 +59,13 @@ constexpr std::string_view kMinicpm5 =
 // files; where it bends a pattern for its own engine, the one of the model's tokenizer.json.
 const std::vector<GgufPreKind>& gguf_pre_kinds() {
   static const std::vector<GgufPreKind> kinds = {
-      {" default ", {R"([\p{P}\$\+<=>\^~\|]+)", kGpt2, R"(\p{N}+)", "[0-9][0-9][0-9]"}},
+      {" default ", {R"([\p{P}\$\+<=>\^~\|]+)", kGpt2Pattern, R"(\p{N}+)", "[0-9][0-9][0-9]"}},
       {" gpt-2 phi-2 mpt olmo jais trillion granite-docling jina-es jina-de jina-v2-es jina-v2-de "
        "jina-v1-en jina-v2-code roberta-bpe gigachat a.x-4.0 mellum modern-bert exaone4 ",
-       {kGpt2}},
+       {kGpt2Pattern}},
       {" starcoder refact command-r smollm codeshell exaone minerva-7b mellum2 ",
-       {R"(\p{N})", kGpt2}},
-      {" falcon ", {R"([\p{P}\$\+<=>\^~\|`]+)", kGpt2, "[0-9][0-9][0-9]"}},
+       {R"(\p{N})", kGpt2Pattern}},
+      {" falcon ", {R"([\p{P}\$\+<=>\^~\|`]+)", kGpt2Pattern, "[0-9][0-9][0-9]"}},
       {" llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano ",
        {kLlama3},
        true,

@@ -2,9 +2,19 @@
 
 #include <fmt/core.h>
 
+#include "base/file.h"
 #include "text/unicode.h"
 
 namespace exo {
+
+Result<JsonObject> read_object_file(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return JsonObject();
+  auto json = parse_json(TRY(read_file(path, kMaxJsonFileBytes)));
+  if (!json.ok()) return json.error().in(path.string());
+  if (!json->is_object()) return corrupt(path.string() + " must hold a JSON object");
+  return std::move(json->get_object());
+}
 
 Result<JsonPart> read_part(const Json& value, std::string_view what) {
   if (!value.is_object()) return corrupt(fmt::format("a {} must be an object", what));

@@ -2,6 +2,7 @@
 // Pure functions; failures name the key or the type that is wrong.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,10 +15,14 @@ namespace exo {
 // Parts may hold parts ("Sequence"); this many levels, and this many parts in one list.
 inline constexpr int kMaxPartDepth = 8;
 inline constexpr size_t kMaxParts = 64;
+inline constexpr size_t kMaxJsonFileBytes = size_t{64} << 20;
 // No step of ours makes a text longer than this; beyond it hostile ones are no longer followed, so
 // that a file cannot make a short text fill the memory.
 inline constexpr size_t kMaxGrowth = 16;
 inline constexpr size_t max_grown_bytes(size_t bytes) { return bytes * kMaxGrowth + 4096; }
+
+// The object in a JSON file, or an empty one where there is no file.
+Result<JsonObject> read_object_file(const std::filesystem::path& path);
 
 struct JsonPart {
   const JsonObject* object = nullptr;

@@ -9,7 +9,6 @@ namespace {
 constexpr int kMaxDepth = 63;  // one less than parse_json: calls wrap values in an object
 constexpr std::string_view kGemmaQuote = "<|\"|>";
 
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_name(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '_' || c == '.' ||
@@ -17,6 +16,19 @@ bool is_name(char c) {
 }
 
 }  // namespace
+
+std::string_view trim(std::string_view text) {
+  const size_t begin = text.find_first_not_of(kSpace);
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(kSpace) + 1 - begin);
+}
+
+std::optional<std::string> literal_to_json(std::string_view text) {
+  LiteralReader reader(text);
+  std::string json;
+  if (!reader.value(json) || !reader.at_end()) return std::nullopt;
+  return json;
+}
 
 void LiteralReader::skip_space() {
   while (at_ < text_.size() && is_space(text_[at_])) ++at_;

@@ -8,6 +8,14 @@
 
 namespace exo {
 
+inline constexpr std::string_view kSpace = " \t\r\n";  // what may stand between tokens
+inline bool is_space(char c) { return kSpace.find(c) != std::string_view::npos; }
+std::string_view trim(std::string_view text);
+
+// A JSON value or a literal of Python ({'a': None}) -> JSON text, numbers unchanged. The whole text
+// has to be one value.
+std::optional<std::string> literal_to_json(std::string_view text);
+
 class LiteralReader {
  public:
   explicit LiteralReader(std::string_view text) : text_(text) {}

@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "text/literals.h"
 #include "text/output_parser.h"
 #include "text/tool_calls.h"
 
@@ -11,8 +12,6 @@ namespace exo {
 namespace {
 
 constexpr size_t kMaxHeadBytes = 512;  // of a call's name before its brackets
-
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
 // White space beside a mark belongs to nobody: it is passed on only between other text.
 class Trimmed {

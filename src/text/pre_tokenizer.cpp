@@ -15,10 +15,6 @@ namespace {
 
 using Made = Result<std::unique_ptr<const PreTokenizer>>;
 
-// GPT-2's split, the default of ByteLevel.
-constexpr std::string_view kGpt2Pattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-
 std::string_view slice(std::string_view text, TextRange range) {
   return text.substr(range.begin, range.end - range.begin);
 }

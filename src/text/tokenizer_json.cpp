@@ -69,16 +69,6 @@ Result<std::shared_ptr<const Tokenizer>> parse_tokenizer_json(std::string_view t
 
 namespace {
 
-// The object in a JSON file, or an empty one where there is no file.
-Result<JsonObject> read_object_file(const std::filesystem::path& path) {
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) return JsonObject();
-  auto json = parse_json(TRY(read_file(path, kMaxFileBytes)), kMaxJsonDepth);
-  if (!json.ok()) return json.error().in(path.string());
-  if (!json->is_object()) return corrupt(path.string() + " must hold a JSON object");
-  return std::move(json->get_object());
-}
-
 Result<std::shared_ptr<const Tokenizer>> load_sentencepiece(const std::filesystem::path& folder) {
   const auto path = folder / "tokenizer.model";
   const std::string model = TRY(read_file(path, kMaxFileBytes));

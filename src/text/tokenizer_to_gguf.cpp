@@ -10,6 +10,7 @@
 #include "text/chat_template.h"
 #include "text/gguf_pre_kinds.h"
 #include "text/json_parts.h"
+#include "text/pre_tokenizer.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer.h"
 
@@ -17,20 +18,6 @@ namespace exo {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr size_t kMostJsonBytes = 64 << 20;
-// How "ByteLevel" splits where no pattern is given.
-constexpr std::string_view kByteLevelPattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-
-Result<JsonObject> read_optional(const fs::path& path) {
-  std::error_code ignored;
-  if (!fs::exists(path, ignored)) return JsonObject();
-  auto json = parse_json(TRY(read_file(path, kMostJsonBytes)));
-  if (!json.ok()) return json.error().in(path.string());
-  if (!json->is_object()) return corrupt(path.string() + ": expected a JSON object");
-  return std::move(json->get_object());
-}
 
 struct Entry {
   std::string text;
@@ -121,7 +108,7 @@ class Exporter {
       for (const Json& inner : *TRY(read_part_list(*part.object, "pretokenizers", 0)))
         TRY(add_split(inner, patterns));
     } else if (part.type == "ByteLevel") {
-      if (TRY(bool_or(*part.object, "use_regex", true))) patterns.emplace_back(kByteLevelPattern);
+      if (TRY(bool_or(*part.object, "use_regex", true))) patterns.emplace_back(kGpt2Pattern);
       if (TRY(bool_or(*part.object, "add_prefix_space", true)))
         keys_["tokenizer.ggml.add_space_prefix"] = true;
     } else if (part.type == "Digits") {
@@ -219,9 +206,9 @@ void add_surroundings(const Tokenizer& tokenizer, JsonObject& keys) {
 
 // The ids that end a text: the tokenizer's own first, the model's others behind it.
 Result<void> add_special_ids(const fs::path& folder, const Exporter& exporter, JsonObject& keys) {
-  const JsonObject tokenizer = TRY(read_optional(folder / "tokenizer_config.json"));
-  const JsonObject config = TRY(read_optional(folder / "config.json"));
-  const JsonObject generation = TRY(read_optional(folder / "generation_config.json"));
+  const JsonObject tokenizer = TRY(read_object_file(folder / "tokenizer_config.json"));
+  const JsonObject config = TRY(read_object_file(folder / "config.json"));
+  const JsonObject generation = TRY(read_object_file(folder / "generation_config.json"));
   const auto from_tokenizer = [&](const char* key) -> std::optional<int64_t> {
     const Json* value = tokenizer.if_contains(key);
     if (value != nullptr && value->is_object()) value = value->get_object().if_contains("content");
@@ -277,7 +264,7 @@ Result<void> check_same(const Tokenizer& tokenizer, const JsonObject& keys) {
 }  // namespace
 
 Result<JsonObject> tokenizer_to_gguf(const fs::path& folder, int vocab_size) {
-  JsonObject document = TRY(read_optional(folder / "tokenizer.json"));
+  JsonObject document = TRY(read_object_file(folder / "tokenizer.json"));
   if (document.empty()) return JsonObject();
   const auto tokenizer = TRY(load_tokenizer(folder));
   Exporter exporter(std::move(document), vocab_size);

@@ -13,13 +13,6 @@ using Calls = std::optional<std::vector<ToolCall>>;
 
 constexpr size_t kMaxNameBytes = 256;
 constexpr size_t kMaxIdBytes = 64;
-constexpr std::string_view kSpace = " \t\r\n";
-
-std::string_view trim(std::string_view text) {
-  const size_t begin = text.find_first_not_of(kSpace);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(kSpace) + 1 - begin);
-}
 
 bool is_name(std::string_view name) {
   return !name.empty() && name.size() <= kMaxNameBytes &&
@@ -260,13 +253,6 @@ Calls read_tagged_calls(std::string_view text, const JsonArray& tools) {
 bool has_tool(const JsonArray& tools, std::string_view name) {
   return std::any_of(tools.begin(), tools.end(),
                      [&](const Json& tool) { return tool_name(tool) == name; });
-}
-
-std::optional<std::string> literal_to_json(std::string_view text) {
-  LiteralReader reader(text);
-  std::string json;
-  if (!reader.value(json) || !reader.at_end()) return std::nullopt;
-  return json;
 }
 
 std::optional<std::vector<ToolCall>> read_tool_calls(std::string_view text,

@@ -17,8 +17,4 @@ std::optional<std::vector<ToolCall>> read_tool_calls(std::string_view text, cons
 
 bool has_tool(const JsonArray& tools, std::string_view name);
 
-// A JSON value or a literal of Python ({'a': None}) -> JSON text, numbers unchanged. The whole text
-// has to be one value.
-std::optional<std::string> literal_to_json(std::string_view text);
-
 }  // namespace exo
