@@ -13,6 +13,7 @@
 #include "app/verbs.h"
 #include "base/world.h"
 #include "model/gguf_convert.h"
+#include "model/weights.h"
 #include "text/tokenizer_to_gguf.h"
 
 namespace exo {
@@ -72,6 +73,7 @@ Result<JsonObject> extra_metadata(const ModelFiles& model) {
 
 Result<Done> convert(const ConvertFlags& flags, int threads) {
   const ModelFiles model = TRY(open_model(TRY(local_model_path(flags.source))));
+  TRY(check_here(model.tensors->names(), *model.tensors));
   const fs::path target = flags.target;
   std::error_code ignored;
   const fs::path source = fs::weakly_canonical(model.card.path, ignored);

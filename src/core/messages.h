@@ -37,7 +37,7 @@ enum class PlacementState { proposed, loading, ready, draining, failed };
 struct PlacementInfo {
   Placement placement;
   PlacementState state = PlacementState::proposed;
-  std::string why;      // failed: what went wrong, for people
+  std::string why;      // for people: failed: what went wrong; loading: how far it is
   int64_t idle_us = 0;  // the head says for how long no session has run on it; 0 = in use
 };
 

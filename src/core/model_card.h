@@ -16,7 +16,8 @@ struct ModelCard {
   std::string path;  // where it was found on the node that made this card (a hint for others)
   std::string fingerprint;  // hex SHA-256 over the config and the headers of the weight files: same
                             // files, same value
-  std::string family;       // architecture file name: "llama"
+  std::string source;  // where anyone can fetch it: "hf.co/ORG/NAME@COMMIT"; "" = nowhere known
+  std::string family;  // architecture file name: "llama"
   std::string weight_dtype;  // as stored: "bf16", "q4_0", ...
   int layer_count = 0;
   int hidden_size = 0;

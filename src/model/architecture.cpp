@@ -41,6 +41,11 @@ Error cannot_chat(std::string_view model) {
       fmt::format("{} is an embedding model: it makes vectors of texts and cannot chat", model));
 }
 
+bool runs_family(std::string_view family) {
+  const auto all = architectures();
+  return std::any_of(all.begin(), all.end(),
+                     [&](const Architecture* known) { return known->family == family; });
+}
 Result<const Architecture*> find_architecture(std::string_view name) {
   return find(name, &Architecture::names);
 }

@@ -100,6 +100,7 @@ struct Architecture {
 std::span<const Architecture* const> architectures();
 inline bool is_encoder(const Architecture& architecture) { return architecture.encode != nullptr; }
 Error cannot_chat(std::string_view model);  // for whoever asks an embedding model to
+bool runs_family(std::string_view family);
 // By the names config.json and GGUF use; unsupported names what is known.
 Result<const Architecture*> find_architecture(std::string_view name);
 Result<const Architecture*> find_gguf_architecture(std::string_view name);

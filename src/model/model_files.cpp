@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <fstream>
 #include <map>
 #include <set>
 #include <tuple>
@@ -14,6 +15,7 @@
 #include "model/vision.h"
 #include "model/weights.h"
 #include "tensor/quantized_files.h"
+#include "tensor/sparse_file.h"
 #include "tensor/stacked_experts.h"
 
 namespace exo {
@@ -34,6 +36,13 @@ Result<JsonObject> read_object(const fs::path& path) {
 // Errors of TensorFiles name their file already.
 Error located(const Error& error, const fs::path& path) {
   return error.message.starts_with(path.string()) ? error : error.in(path.string());
+}
+
+// Files of other programs may have no suffix.
+bool begins_as_gguf(const fs::path& path) {
+  char magic[4] = {};
+  std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
+  return std::string_view(magic, sizeof magic) == "GGUF";
 }
 
 // An object without members when there is no such file.
@@ -248,15 +257,31 @@ struct GgufFolder {
 
   explicit GgufFolder(const fs::path& folder) {
     std::error_code error;
+    std::vector<fs::path> inner;
     fs::directory_iterator entry(folder, error);
     for (const fs::directory_iterator end; !error && entry != end; entry.increment(error)) {
-      if (entry->path().extension() != ".gguf") continue;
-      auto part = parse_gguf_part_name(entry->path().filename().string());
-      if (part) part->part = 1;
-      const fs::path file = part ? folder / gguf_part_name(*part) : entry->path();
-      std::vector<fs::path>& list = is_tower(file) ? towers : models;
-      if (std::find(list.begin(), list.end(), file) == list.end()) list.push_back(file);
+      std::error_code ignored;
+      if (entry->is_directory(ignored)) inner.push_back(entry->path());
+      add(entry->path());
     }
+    // Hubs keep the parts of a large model in a folder of their own.
+    if (!models.empty() || inner.size() != 1) return;
+    entry = fs::directory_iterator(inner.front(), error);
+    for (const fs::directory_iterator end; !error && entry != end; entry.increment(error))
+      add(entry->path());
+  }
+  void add(fs::path file) {
+    std::error_code ignored;
+    if (file.extension() == ".partial") {  // on its way, unless a conversion left it
+      file.replace_extension();
+      if (!fs::exists(record_path(file), ignored)) return;
+    }
+    if (file.extension() != ".gguf") return;
+    auto part = parse_gguf_part_name(file.filename().string());
+    if (part) part->part = 1;
+    if (part) file.replace_filename(gguf_part_name(*part));
+    std::vector<fs::path>& list = is_tower(file) ? towers : models;
+    if (std::find(list.begin(), list.end(), file) == list.end()) list.push_back(file);
   }
   static bool is_tower(const fs::path& file) {
     return file.filename().string().find("mmproj") != std::string::npos;
@@ -326,7 +351,8 @@ Result<ModelFiles> open_model(const fs::path& given, std::string id) {
   if (error || !fs::exists(path, error))
     return not_found(fmt::format("{}: there is no such file or folder", given.string()));
   if (!fs::is_directory(path, error)) {
-    if (path.extension() == ".gguf") return open_gguf_model(path, std::move(id), tower_of(path));
+    if (path.extension() == ".gguf" || begins_as_gguf(path))
+      return open_gguf_model(path, std::move(id), tower_of(path));
     return unsupported(
         fmt::format("{}: expected a folder with config.json and model.safetensors, or a .gguf file",
                     path.string()));

@@ -33,11 +33,15 @@ HostTensor with_offset(const HostTensor& vector, float offset) {
   return {DType::f32, vector.shape, std::as_bytes(std::span(*values)), values};
 }
 
-// A bias that adds nothing, as some GPTQ checkpoints have for every matrix.
+// A bias that adds nothing, as some GPTQ checkpoints have for every matrix. One that is not on this
+// device is judged where it is: it is fetched with the matrix it stands beside.
 bool is_zero_bias(const std::string& name, const TensorFiles& files) {
   if (!name.ends_with(".bias")) return false;
   const auto tensor = files.find(name);
-  if (!tensor.ok()) return false;
+  const auto places = files.places(name);
+  if (!tensor.ok() || !places.ok()) return false;
+  for (const TensorFiles::Place& place : *places)
+    if (!place.here) return true;
   return std::all_of(tensor->bytes.begin(), tensor->bytes.end(),
                      [](std::byte byte) { return byte == std::byte{0}; });
 }
@@ -110,6 +114,31 @@ Result<void> check_weights(const Architecture& architecture, const Config& confi
   return {};
 }
 
+// Beside a weight lie its bias and what a "made" one is read from: "x.down_proj" with
+// "x.down_proj_blocks". What a quantised one is made of, TensorFiles::places() tells.
+std::vector<std::string> tensors_of_shard(const Architecture& architecture, const Config& config,
+                                          const TensorFiles& files, const Shard& shard) {
+  const auto stem = [](std::string_view name) { return name.substr(0, name.rfind('.')); };
+  std::set<std::string, std::less<>> stems;
+  for (const WeightSpec& spec : declared_weights(architecture, config, files))
+    if (wanted(spec, shard)) stems.emplace(stem(spec.name));
+  std::vector<std::string> all;
+  for (const std::string& name : files.names())
+    if (stems.contains(stem(name))) all.push_back(name);
+  return all;
+}
+
+Result<void> check_here(const std::vector<std::string>& names, const TensorFiles& files) {
+  for (const std::string& name : names) {
+    for (const TensorFiles::Place& place : TRY(files.places(name)))
+      if (!place.here)
+        return unavailable(
+            fmt::format("{}: '{}' is not on this device yet; fetch the model with `exo download`",
+                        place.file.string(), name));
+  }
+  return {};
+}
+
 class WeightLoader {
  public:
   WeightLoader(const Architecture& architecture, const Config& config, const TensorFiles& files,
@@ -167,6 +196,7 @@ Result<Weights> load_weights(const Architecture& architecture, const Config& con
                                         config.layer_count));
   if (shard.rank != 0 || shard.world != 1)
     return unsupported("slices of layers (tensor parallelism) cannot be loaded");
+  TRY(check_here(tensors_of_shard(architecture, config, files, shard), files));
   WeightLoader loader(architecture, config, files, backend, options);
   for (const WeightSpec& spec : declared_weights(architecture, config, files))
     TRY(loader.add(spec));

@@ -49,6 +49,13 @@ Result<TensorInfo> find_weight(const WeightSpec& spec, const TensorFiles& files)
 // The same as it is loaded, with its offset. Not for weights that are made.
 Result<HostTensor> read_weight(const WeightSpec& spec, const TensorFiles& files);
 
+// The names in `files` of all that this shard loads; TensorFiles::places() says where they lie.
+std::vector<std::string> tensors_of_shard(const Architecture& architecture, const Config& config,
+                                          const TensorFiles& files, const Shard& shard);
+
+// An error that names the first one whose bytes are not on this device.
+Result<void> check_here(const std::vector<std::string>& names, const TensorFiles& files);
+
 struct WeightOptions {
   Shard shard;
   WeightFormat format = WeightFormat::as_stored;

@@ -26,10 +26,15 @@ class Reader {
   explicit Reader(std::span<const std::byte> bytes) : bytes_(bytes) {}
   size_t position() const { return position_; }
   size_t left() const { return bytes_.size() - position_; }
+  bool ran_out() const { return ran_out_; }  // a longer file might have been read
+  Error end_of_file(std::string what = "the file ends inside its header; fetch it again") {
+    ran_out_ = true;
+    return corrupt(std::move(what));
+  }
 
   template <class T>
   Result<T> number() {
-    if (left() < sizeof(T)) return corrupt("the file ends inside its header; fetch it again");
+    if (left() < sizeof(T)) return end_of_file();
     T value;
     std::memcpy(&value, bytes_.data() + position_, sizeof value);
     position_ += sizeof value;
@@ -38,7 +43,7 @@ class Reader {
   Result<std::string_view> text(uint64_t limit) {
     const uint64_t size = TRY(number<uint64_t>());
     if (size > limit) return corrupt(fmt::format("a text of {} bytes (at most {})", size, limit));
-    if (size > left()) return corrupt("the file ends inside its header; fetch it again");
+    if (size > left()) return end_of_file();
     const std::string_view view(reinterpret_cast<const char*>(bytes_.data()) + position_, size);
     position_ += size;
     return view;
@@ -47,13 +52,24 @@ class Reader {
  private:
   std::span<const std::byte> bytes_;
   size_t position_ = 0;
+  bool ran_out_ = false;
 };
 
 class Parser {
  public:
-  explicit Parser(std::span<const std::byte> file) : file_(file), reader_(file) {}
+  Parser(std::span<const std::byte> begin, size_t file_bytes)
+      : file_bytes_(file_bytes), reader_(begin) {}
+  bool ran_out() const { return reader_.ran_out(); }
 
   Result<TensorIndex> parse() {
+    const uint64_t alignment = TRY(parse_header());
+    TRY(place_tensors(alignment));
+    TRY(finish_index(index_));
+    return std::move(index_);
+  }
+
+  // Up to the data; the alignment that this has.
+  Result<uint64_t> parse_header() {
     TRY(check_version());
     const uint64_t tensors = TRY(reader_.number<uint64_t>());
     const uint64_t keys = TRY(reader_.number<uint64_t>());
@@ -64,10 +80,9 @@ class Parser {
     const uint64_t alignment = TRY(data_alignment());
     for (uint64_t i = 0; i < tensors; ++i) TRY(parse_tensor(alignment));
     index_.header_bytes = reader_.position();
-    TRY(place_tensors(alignment));
-    TRY(finish_index(index_));
-    return std::move(index_);
+    return alignment;
   }
+  size_t header_bytes() const { return index_.header_bytes; }
 
  private:
   Result<void> check_version() {
@@ -132,7 +147,10 @@ class Parser {
     if (depth >= kNestingLimit) return corrupt("arrays nested too deeply");
     const uint32_t type = TRY(reader_.number<uint32_t>());
     const uint64_t count = TRY(reader_.number<uint64_t>());
-    if (count > reader_.left()) return corrupt("an array longer than the file");
+    if (count > reader_.left()) {
+      if (count > kValueLimit) return corrupt("an array longer than the file");
+      return reader_.end_of_file("an array longer than the file");
+    }
     values_ += count;
     if (values_ > kValueLimit)
       return corrupt(fmt::format("more than {} array values", kValueLimit));
@@ -185,7 +203,7 @@ class Parser {
   Result<void> place_tensors(uint64_t alignment) {
     const uint64_t base = (index_.header_bytes + alignment - 1) / alignment * alignment;
     for (TensorEntry& entry : index_.entries) {
-      if (base > file_.size() || entry.end > file_.size() - base)
+      if (base > file_bytes_ || entry.end > file_bytes_ - base)
         return corrupt(
             fmt::format("tensor '{}' lies beyond the end of the file, which is cut "
                         "short: fetch it again",
@@ -196,7 +214,7 @@ class Parser {
     return {};
   }
 
-  std::span<const std::byte> file_;
+  size_t file_bytes_;
   Reader reader_;
   TensorIndex index_;
   uint64_t values_ = 0;
@@ -204,8 +222,20 @@ class Parser {
 
 }  // namespace
 
+Result<TensorIndex> parse_gguf_begin(std::span<const std::byte> begin, size_t file_bytes) {
+  return Parser(begin, file_bytes).parse();
+}
+
 Result<TensorIndex> parse_gguf(std::span<const std::byte> file_bytes) {
-  return Parser(file_bytes).parse();
+  return parse_gguf_begin(file_bytes, file_bytes.size());
+}
+
+Result<std::optional<uint64_t>> gguf_header_bytes(std::span<const std::byte> begin) {
+  Parser parser(begin, begin.size());
+  const auto alignment = parser.parse_header();
+  if (!alignment.ok() && parser.ran_out()) return std::optional<uint64_t>();
+  if (!alignment.ok()) return alignment.error();
+  return std::optional<uint64_t>(parser.header_bytes());
 }
 
 }  // namespace exo

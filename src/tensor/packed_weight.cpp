@@ -79,6 +79,13 @@ Result<HostTensor> find_shaped(const TensorFiles& files, const std::string& name
 
 }  // namespace
 
+void PackedWeights::add(const std::string& name, Packed weight,
+                        std::vector<std::string> its_parts) {
+  parts.insert(its_parts.begin(), its_parts.end());
+  by_name.emplace(name, std::move(weight));
+  made_of.emplace(name, std::move(its_parts));
+}
+
 Result<void> put_block(DType dtype, const BlockParts& parts, std::byte* out) {
   switch (dtype) {
     case DType::q4_0:

@@ -11,6 +11,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "core/json.h"
@@ -38,6 +39,10 @@ using Packed = std::shared_ptr<const PackedWeight>;
 struct PackedWeights {
   std::map<std::string, Packed, std::less<>> by_name;
   std::set<std::string, std::less<>> parts;  // tensors that only belong to one of them
+  // The parts of each; some may not be there.
+  std::map<std::string, std::vector<std::string>, std::less<>> made_of;
+
+  void add(const std::string& name, Packed weight, std::vector<std::string> its_parts);
 };
 
 // The weights of each scheme. `settings` is what config.json says of it.

@@ -49,6 +49,16 @@ class QuantizedFiles : public TensorFiles {
     }
     return HostTensor{info.dtype, {count, info.shape.back()}, *bytes, bytes};
   }
+  Result<std::vector<Place>> places(std::string_view name) const override {
+    const auto made_of = weights_.made_of.find(name);
+    if (made_of == weights_.made_of.end()) return files_->places(name);
+    std::vector<Place> all;
+    for (const std::string& part : made_of->second) {
+      if (!files_->contains(part)) continue;
+      for (Place& place : TRY(files_->places(part))) all.push_back(std::move(place));
+    }
+    return all;
+  }
   const JsonObject& metadata() const override { return files_->metadata(); }
   std::string header_digest() const override { return files_->header_digest(); }
 

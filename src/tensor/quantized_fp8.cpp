@@ -111,8 +111,8 @@ Result<PackedWeights> find_fp8_weights(const TensorFiles& files, const JsonObjec
   for (const std::string& name : files.names()) {
     const auto info = files.describe(name);
     if (!info.ok() || info->dtype != DType::f8_e4m3) continue;
-    found.by_name.emplace(name, TRY(make_weight(files, name, blocks)));
-    for (const char* part : {"_scale_inv", "_scale"}) found.parts.insert(name + part);
+    found.add(name, TRY(make_weight(files, name, blocks)),
+              {name, name + "_scale_inv", name + "_scale"});
     constexpr std::string_view kWeight = "weight";
     if (!name.ends_with(kWeight)) continue;
     const std::string module = name.substr(0, name.size() - kWeight.size());

@@ -166,9 +166,8 @@ Result<PackedWeights> find_weights(const TensorFiles& files, const Settings& set
   for (const std::string& name : files.names()) {
     if (!name.ends_with(kQuantized)) continue;
     const std::string module = name.substr(0, name.size() - kQuantized.size());
-    found.by_name.emplace(module + ".weight", TRY(make_weight(files, module, settings)));
-    for (const char* part : {".qweight", ".qzeros", ".scales", ".g_idx"})
-      found.parts.insert(module + part);
+    found.add(module + ".weight", TRY(make_weight(files, module, settings)),
+              {name, module + ".qzeros", module + ".scales", module + ".g_idx"});
   }
   return found;
 }

@@ -147,8 +147,8 @@ Result<PackedWeights> find_mlx_weights(const TensorFiles& files, const JsonObjec
     const Json* special = settings.if_contains(module);
     if (special != nullptr && special->is_object())
       for (const auto& [key, value] : special->get_object()) own[key] = value;
-    found.by_name.emplace(module + ".weight", TRY(make_weight(files, module, own)));
-    for (const char* part : {".weight", ".scales", ".biases"}) found.parts.insert(module + part);
+    found.add(module + ".weight", TRY(make_weight(files, module, own)),
+              {module + ".weight", name, module + ".biases"});
   }
   return found;
 }

@@ -101,31 +101,40 @@ Result<Json> parse_header(std::string_view text) {
 
 }  // namespace
 
-Result<TensorIndex> parse_safetensors(std::span<const std::byte> file_bytes) {
+Result<std::optional<uint64_t>> safetensors_header_bytes(std::span<const std::byte> begin) {
   uint64_t header_size = 0;
-  if (file_bytes.size() < sizeof header_size)
-    return corrupt("too short for a safetensors file; fetch it again");
-  std::memcpy(&header_size, file_bytes.data(), sizeof header_size);
+  if (begin.size() < sizeof header_size) return std::optional<uint64_t>();
+  std::memcpy(&header_size, begin.data(), sizeof header_size);
   if (header_size > kHeaderLimit)
     return corrupt(
         fmt::format("its first 8 bytes ask for a header of {} bytes (at most {}): no "
                     "safetensors file",
                     header_size, kHeaderLimit));
-  if (header_size > file_bytes.size() - sizeof header_size)
+  return std::optional<uint64_t>(sizeof header_size + header_size);
+}
+
+Result<TensorIndex> parse_safetensors_begin(std::span<const std::byte> begin, size_t file_bytes) {
+  const auto header_bytes = TRY(safetensors_header_bytes(begin));
+  if (!header_bytes) return corrupt("too short for a safetensors file; fetch it again");
+  if (*header_bytes > begin.size())
     return corrupt("the file ends inside its header; fetch it again");
-  const std::string_view text(reinterpret_cast<const char*>(file_bytes.data()) + 8, header_size);
-  const Json header = TRY(parse_header(text));
   TensorIndex index;
-  index.header_bytes = sizeof header_size + header_size;
+  index.header_bytes = *header_bytes;
+  const std::string_view text(reinterpret_cast<const char*>(begin.data()) + 8, *header_bytes - 8);
+  const Json header = TRY(parse_header(text));
   for (const auto& member : header.get_object()) {
     std::string name(member.key());
     if (name == "__metadata__") continue;
-    auto entry = parse_entry(name, member.value(), index.header_bytes, file_bytes.size());
+    auto entry = parse_entry(name, member.value(), index.header_bytes, file_bytes);
     if (!entry.ok()) return corrupt(fmt::format("tensor '{}': {}", name, entry.error().message));
     index.entries.push_back(std::move(entry).value());
   }
   TRY(finish_index(index));
   return index;
+}
+
+Result<TensorIndex> parse_safetensors(std::span<const std::byte> file_bytes) {
+  return parse_safetensors_begin(file_bytes, file_bytes.size());
 }
 
 }  // namespace exo

@@ -49,6 +49,10 @@ class UnstackedFiles : public TensorFiles {
     if (expert == experts_.end()) return files_->find_rows(name, begin, count);
     return files_->find_rows(expert->second.stack, expert->second.row_begin + begin, count);
   }
+  Result<std::vector<Place>> places(std::string_view name) const override {
+    const auto expert = experts_.find(name);
+    return files_->places(expert == experts_.end() ? name : expert->second.stack);
+  }
   const JsonObject& metadata() const override { return files_->metadata(); }
   std::string header_digest() const override { return files_->header_digest(); }
 

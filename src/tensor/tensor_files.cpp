@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/file.h"
+#include "tensor/sparse_file.h"
 #include "tensor/tensor_index.h"
 
 namespace exo {
@@ -19,17 +20,38 @@ static_assert(std::endian::native == std::endian::little, "checkpoints are mappe
 constexpr size_t kIndexFileLimit = 100'000'000;  // bytes
 constexpr size_t kShardLimit = 10'000;           // files
 
-using Parse = Result<TensorIndex> (*)(std::span<const std::byte>);
+using Parse = Result<TensorIndex> (*)(std::span<const std::byte> begin, size_t file_bytes);
 
 struct OpenFile {
   std::shared_ptr<const MappedFile> file;
   TensorIndex index;
+  std::filesystem::path name;    // without ".partial"
+  std::optional<RangeSet> held;  // of a file that is only partly here
 };
 
+bool is_here(const std::filesystem::path& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored) ||
+         std::filesystem::exists(record_path(path), ignored);
+}
+
 Result<OpenFile> open_file(const std::filesystem::path& path, Parse parse) {
-  OpenFile open{.file = TRY(MappedFile::open(path))};
-  auto index = parse(open.file->bytes());
-  if (!index.ok()) return index.error().in(path.string());
+  OpenFile open{.name = path};
+  std::error_code ignored;
+  std::filesystem::path actual = path;
+  if (!std::filesystem::exists(path, ignored)) {
+    const auto record = TRY(read_sparse_record(path));
+    if (record) {
+      open.held = record->held;
+      actual = partial_path(path);
+    }
+  }
+  open.file = TRY(MappedFile::open(actual));
+  const auto bytes = open.file->bytes();
+  auto index = parse(
+      open.held ? bytes.first(std::min(bytes.size(), size_t{open.held->prefix_end()})) : bytes,
+      bytes.size());
+  if (!index.ok()) return index.error().in(actual.string());
   open.index = std::move(index).value();
   return open;
 }
@@ -89,6 +111,15 @@ class MappedTensorFiles : public TensorFiles {
                       open.file->path().string(), name, entry.type_name));
     return HostTensor{*entry.dtype, entry.shape,
                       open.file->bytes().subspan(entry.begin, entry.end - entry.begin), open.file};
+  }
+
+  Result<std::vector<Place>> places(std::string_view name) const override {
+    const auto found = names_.find(name);
+    if (found == names_.end()) return not_found(fmt::format("there is no tensor '{}'", name));
+    const OpenFile& open = files_[found->second.file];
+    const TensorEntry& entry = open.index.entries[found->second.entry];
+    const ByteRange bytes{entry.begin, entry.end};
+    return std::vector{Place{open.name, bytes, !open.held || open.held->contains(bytes)}};
   }
 
   const JsonObject& metadata() const override { return files_.front().index.metadata; }
@@ -157,7 +188,7 @@ Result<std::shared_ptr<const TensorFiles>> open_sharded(const std::filesystem::p
   std::map<std::string, size_t> number;
   for (const std::string& name : index->files) {
     number.emplace(name, files.size());
-    files.push_back(TRY(open_file(folder / name, parse_safetensors)));
+    files.push_back(TRY(open_file(folder / name, parse_safetensors_begin)));
   }
   std::map<std::string, MappedTensorFiles::Location, std::less<>> names;
   for (const auto& [tensor, file] : index->file_of) {
@@ -195,7 +226,7 @@ Result<GgufSplit> read_split(const OpenFile& open) {
 }
 
 Result<OpenFile> open_part(const std::filesystem::path& path, const GgufSplit& expected) {
-  auto opened = open_file(path, parse_gguf);
+  auto opened = open_file(path, parse_gguf_begin);
   if (!opened.ok() && opened.error().code == ErrorCode::not_found)
     return not_found(fmt::format("part {} of {} is missing: there is no {}", expected.part,
                                  expected.count, path.string()));
@@ -212,7 +243,7 @@ Result<OpenFile> open_part(const std::filesystem::path& path, const GgufSplit& e
 
 // All parts of the model that `file` is, or is one part of.
 Result<std::vector<OpenFile>> open_parts(const std::filesystem::path& file) {
-  OpenFile first = TRY(open_file(file, parse_gguf));
+  OpenFile first = TRY(open_file(file, parse_gguf_begin));
   const GgufSplit split = TRY(read_split(first));
   std::vector<OpenFile> files;
   if (split.count == 1) {
@@ -275,7 +306,7 @@ std::string gguf_part_name(const GgufPartName& name) {
 Result<std::shared_ptr<const TensorFiles>> open_safetensors(const std::filesystem::path& folder) {
   std::error_code ignored;
   const auto single = folder / "model.safetensors";
-  if (std::filesystem::exists(single, ignored)) return open_safetensors_file(single);
+  if (is_here(single)) return open_safetensors_file(single);
   const auto index = folder / "model.safetensors.index.json";
   if (std::filesystem::exists(index, ignored)) return open_sharded(folder, index);
   return not_found(fmt::format("{} has neither model.safetensors nor model.safetensors.index.json",
@@ -285,7 +316,7 @@ Result<std::shared_ptr<const TensorFiles>> open_safetensors(const std::filesyste
 Result<std::shared_ptr<const TensorFiles>> open_safetensors_file(
     const std::filesystem::path& file) {
   std::vector<OpenFile> files;
-  files.push_back(TRY(open_file(file, parse_safetensors)));
+  files.push_back(TRY(open_file(file, parse_safetensors_begin)));
   return open_whole(std::move(files));
 }
 
@@ -293,7 +324,7 @@ Result<std::shared_ptr<const TensorFiles>> open_gguf(const std::filesystem::path
                                                      const std::filesystem::path& tower) {
   std::vector<OpenFile> files = TRY(open_parts(file));
   if (!tower.empty()) {
-    OpenFile second = TRY(open_file(tower, parse_gguf));
+    OpenFile second = TRY(open_file(tower, parse_gguf_begin));
     for (const auto& [key, value] : second.index.metadata)
       if (key.starts_with("clip.")) files[0].index.metadata[key] = value;
     files.push_back(std::move(second));

@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "core/json.h"
 #include "tensor/host_tensor.h"
+#include "tensor/range_set.h"
 
 namespace exo {
 
@@ -34,8 +35,18 @@ class TensorFiles {
   virtual const JsonObject& metadata() const = 0;  // GGUF keys; empty for safetensors
   virtual std::string header_digest()
       const = 0;  // hex SHA-256 over all headers (names, dtypes, shapes, offsets)
+  // Where the bytes lie that find() reads: of a weight that is made of several stored tensors, each
+  // of these. Of a file that is only partly on this device (sparse_file.h) they may be missing:
+  // `here` says so, and what find() gives must not be read then.
+  struct Place {
+    std::filesystem::path file;  // its own name, without ".partial"
+    ByteRange bytes;
+    bool here = true;
+  };
+  virtual Result<std::vector<Place>> places(std::string_view name) const = 0;
 };
 
+// Of each, NAME.partial serves where NAME is not there.
 // Folder with model.safetensors, or model.safetensors.index.json and its shards.
 Result<std::shared_ptr<const TensorFiles>> open_safetensors(const std::filesystem::path& folder);
 Result<std::shared_ptr<const TensorFiles>> open_safetensors_file(const std::filesystem::path& file);

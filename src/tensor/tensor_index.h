@@ -1,5 +1,5 @@
 // What the headers of checkpoint files say, parsed from bytes and fully checked against
-// `file_bytes`: names, types, shapes, and where the data lies. Shared by the two formats and by
+// the file's size: names, types, shapes, and where the data lies. Shared by the two formats and by
 // their fuzz targets. Immutable values; errors say what is wrong but not which file (the caller
 // adds that).
 #pragma once
@@ -36,6 +36,14 @@ struct TensorIndex {
 
 Result<TensorIndex> parse_safetensors(std::span<const std::byte> file_bytes);
 Result<TensorIndex> parse_gguf(std::span<const std::byte> file_bytes);
+// The same from the first bytes of a file of `file_bytes`, which must hold the whole header.
+Result<TensorIndex> parse_safetensors_begin(std::span<const std::byte> begin, size_t file_bytes);
+Result<TensorIndex> parse_gguf_begin(std::span<const std::byte> begin, size_t file_bytes);
+
+// For those who fetch a file bit by bit: how many bytes its header has, judged by its first ones.
+// Nothing when these are too few to tell.
+Result<std::optional<uint64_t>> safetensors_header_bytes(std::span<const std::byte> begin);
+Result<std::optional<uint64_t>> gguf_header_bytes(std::span<const std::byte> begin);
 
 // elements and bytes without wrapping; nothing when they do not fit, or when a row is no whole
 // number of blocks.
