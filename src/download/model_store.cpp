@@ -1,10 +1,14 @@
 #include "download/model_store.h"
 
 #include <fmt/core.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdlib>
 
+#include "download/ollama_store.h"
+#include "download/shard_downloader.h"
+#include "tensor/sparse_file.h"
 #include "tensor/tensor_files.h"
 
 namespace exo {
@@ -15,6 +19,7 @@ namespace fs = std::filesystem;
 constexpr size_t kMaxListed = 4096;
 constexpr size_t kMaxGiven = 256;
 constexpr size_t kMaxNameBytes = 4096;
+constexpr std::string_view kRemovedPrefix = ".removed-";
 
 bool has_gguf_suffix(const fs::path& path) {
   std::string suffix = path.extension().string();
@@ -30,16 +35,54 @@ std::string lower(std::string text) {
   return text;
 }
 
-void add_models_in(const fs::path& folder, std::vector<StoredModel>& models) {
+// A file on its way is a model too: what is needed to open it comes first.
+bool holds_gguf(const fs::path& path) {
+  std::error_code ignored;
+  if (path.extension() != ".partial") return has_gguf_suffix(path);
+  const fs::path name = path.parent_path() / path.stem();
+  return has_gguf_suffix(name) && fs::exists(record_path(name), ignored);
+}
+
+StoredModel stored_at(const fs::path& path, const ModelCatalog& catalog) {
+  StoredModel model{model_id_of_path(path), path, std::nullopt};
+  const auto record = read_source_record(path);
+  if (!record.ok() || !*record) return model;
+  model.source = (*record)->source;
+  model.asked = (*record)->asked;
+  if (const auto known = catalog.find({model.source->repo, "main", model.asked}))
+    model.id = known->name;
+  return model;
+}
+
+void add_models_in(const fs::path& folder, const ModelCatalog& catalog,
+                   std::vector<StoredModel>& models) {
   std::error_code ignored;  // an unreadable folder holds no model for us
   std::vector<fs::path> found;
   fs::directory_iterator entry(folder, ignored);
   for (const fs::directory_iterator end; !ignored && entry != end; entry.increment(ignored)) {
     if (found.size() >= kMaxListed) break;
+    if (entry->path().filename().string().starts_with('.')) continue;
     if (is_model_path(entry->path())) found.push_back(fs::absolute(entry->path(), ignored));
   }
   std::sort(found.begin(), found.end());
-  for (const fs::path& path : found) models.push_back({model_id_of_path(path), path});
+  for (const fs::path& path : found) models.push_back(stored_at(path, catalog));
+}
+
+bool comes_from(const StoredModel& model, const ModelSource& wanted) {
+  return model.source && model.source->repo == wanted.repo &&
+         (lower(model.asked) == lower(wanted.what) || model.source->what == wanted.what) &&
+         (wanted.revision == "main" || wanted.revision == model.source->revision);
+}
+
+// What was removed, by this call or by one that was killed.
+void remove_leftovers(const fs::path& home, std::error_code& error) {
+  std::vector<fs::path> leftovers;
+  fs::directory_iterator entry(home, error);
+  for (const fs::directory_iterator end; !error && entry != end; entry.increment(error))
+    if (entry->path().filename().string().starts_with(kRemovedPrefix))
+      leftovers.push_back(entry->path());
+  for (const fs::path& path : leftovers)
+    if (!error) fs::remove_all(path, error);
 }
 
 // "meta-llama/Llama-3.2-1B" lies in "meta-llama--Llama-3.2-1B", as exo names its folders.
@@ -55,9 +98,10 @@ bool is_model_path(const fs::path& path) {
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) {
     if (fs::is_regular_file(path / "config.json", ignored)) return true;
+    if (const auto record = read_source_record(path); record.ok() && *record) return true;
     fs::directory_iterator entry(path, ignored);
     for (const fs::directory_iterator end; !ignored && entry != end; entry.increment(ignored))
-      if (has_gguf_suffix(entry->path())) return true;
+      if (holds_gguf(entry->path())) return true;
     return false;
   }
   return has_gguf_suffix(path) && fs::is_regular_file(path, ignored);
@@ -73,8 +117,12 @@ std::string model_id_of_path(const fs::path& path) {
 
 std::vector<StoredModel> ModelStore::list() const {
   std::vector<StoredModel> all;
-  for (const fs::path& folder : options_.builtin) add_models_in(folder, all);
-  if (!options_.downloads.empty()) add_models_in(options_.downloads, all);
+  const ModelCatalog& catalog = *options_.catalog;
+  for (const fs::path& folder : options_.builtin) add_models_in(folder, catalog, all);
+  if (!options_.downloads.empty()) add_models_in(options_.downloads, catalog, all);
+  for (const fs::path& folder : options_.read_only) add_models_in(folder, catalog, all);
+  for (OllamaModel& model : list_ollama_models(options_.ollama))
+    all.push_back({std::move(model.id), std::move(model.blob), std::nullopt});
   {
     const std::lock_guard lock(mutex_);
     all.insert(all.end(), given_.begin(), given_.end());
@@ -97,6 +145,11 @@ Result<StoredModel> ModelStore::find(const std::string& model) {
   for (const StoredModel& known : models)
     if (lower(known.id) == lower(as_folder)) return known;
 
+  const auto source = options_.catalog->source_of(model);
+  if (source.ok() && *source)
+    for (const StoredModel& known : models)
+      if (comes_from(known, **source)) return known;
+
   std::error_code ignored;
   const fs::path path = fs::absolute(model, ignored).lexically_normal();
   if (is_model_path(path)) return remember(path);
@@ -118,12 +171,44 @@ Result<StoredModel> ModelStore::find(const std::string& model) {
 
 Result<StoredModel> ModelStore::remember(const fs::path& path) {
   const fs::path folder = path.has_filename() ? path : path.parent_path();
-  StoredModel model{model_id_of_path(folder), folder};
+  StoredModel model = stored_at(folder, *options_.catalog);
   const std::lock_guard lock(mutex_);
   std::erase_if(given_, [&](const StoredModel& other) { return other.path == folder; });
   if (given_.size() >= kMaxGiven) given_.erase(given_.begin());
   given_.push_back(model);
   return model;
+}
+
+Result<uint64_t> ModelStore::remove(const StoredModel& model) {
+  std::error_code error;
+  const fs::path home = fs::weakly_canonical(options_.downloads, error);
+  const fs::path path = fs::weakly_canonical(model.path, error);
+  if (options_.downloads.empty() || path.parent_path() != home)
+    return permission_denied(fmt::format(
+        "{} was not downloaded by exo and is left alone; it lies in {}", model.id, path.string()));
+  const uint64_t bytes = disk_bytes(path);
+  // Out of sight at once: whatever ends the program now leaves no half of a model.
+  const fs::path removed = home / (std::string(kRemovedPrefix) + path.filename().string());
+  fs::remove_all(removed, error);
+  fs::rename(path, removed, error);
+  if (!error) remove_leftovers(home, error);
+  if (error)
+    return permission_denied(fmt::format("cannot remove {}: {}", path.string(), error.message()));
+  return bytes;
+}
+
+uint64_t disk_bytes(const fs::path& path) {
+  uint64_t bytes = 0;
+  const auto count = [&](const fs::path& file) {
+    struct stat info {};
+    if (::stat(file.c_str(), &info) == 0) bytes += static_cast<uint64_t>(info.st_blocks) * 512;
+  };
+  count(path);
+  std::error_code error;
+  for (fs::recursive_directory_iterator entry(path, error), end; !error && entry != end;
+       entry.increment(error))
+    count(entry->path());
+  return bytes;
 }
 
 fs::path default_downloads_folder() {
@@ -132,6 +217,18 @@ fs::path default_downloads_folder() {
   if (const char* home = std::getenv("HOME"); home != nullptr && *home != 0)
     return fs::path(home) / ".cache" / "exo" / "downloads";
   return {};
+}
+
+std::vector<fs::path> read_only_model_folders() {
+  const char* value = std::getenv("EXO_MODELS_READ_ONLY_DIRS");
+  std::vector<fs::path> folders;
+  std::string_view rest = value == nullptr ? "" : value;
+  while (!rest.empty()) {
+    const size_t end = std::min(rest.find(':'), rest.size());
+    if (end > 0) folders.emplace_back(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return folders;
 }
 
 std::vector<fs::path> builtin_model_folders(const fs::path& binary, const fs::path& source_tree) {

@@ -55,6 +55,64 @@ TEST_F(ModelStoreTest, FindsByIdAliasAndPath) {
   EXPECT_EQ(store_->list().size(), 4u);
 }
 
+TEST_F(ModelStoreTest, RemovesWhatWasDownloadedAndNothingElse) {
+  add("home/downloads/.removed-old/config.json");  // a removal that was killed
+  EXPECT_EQ(store_->list().size(), 3u) << "what is being removed is no model";
+  const auto stored = store_->find("org/Name-1B");
+  ASSERT_TRUE(stored.ok());
+  const auto freed = store_->remove(*stored);
+  ASSERT_TRUE(freed.ok()) << freed.error().message;
+  EXPECT_GT(*freed, 0u);
+  EXPECT_FALSE(fs::exists(stored->path));
+  EXPECT_FALSE(fs::exists(root_ / "home/downloads/.removed-old"));
+  EXPECT_EQ(store_->list().size(), 2u);
+  ASSERT_TRUE(store_->remove(*store_->find("tiny.Q4_0")).ok());
+  EXPECT_FALSE(fs::exists(root_ / "home/downloads/tiny.Q4_0.gguf"));
+  for (const std::string& kept : {std::string("demo"), (root_ / "elsewhere/mine").string()}) {
+    const auto refused = store_->remove(*store_->find(kept));
+    ASSERT_FALSE(refused.ok()) << kept;
+    EXPECT_NE(refused.error().message.find("left alone"), std::string::npos);
+  }
+  EXPECT_TRUE(fs::exists(root_ / "share/exo/models/demo/config.json"));
+}
+
+TEST_F(ModelStoreTest, ListsFoldersOfOthersAndWhatOllamaHas) {
+  add("shared/Big-70B/config.json");
+  const std::string digest(64, 'a'), missing(64, 'b');
+  add("ollama/blobs/sha256-" + digest);
+  const auto pulled = [&](const std::string& name, const std::string& text) {
+    add("ollama/manifests/" + name);
+    std::ofstream(root_ / "ollama/manifests" / name) << text;
+  };
+  const auto manifest = [](const std::string& digest_text) {
+    return R"({"layers": [{"mediaType": "application/vnd.ollama.image.license", "digest": "x"},
+      {"mediaType": "application/vnd.ollama.image.model", "digest": ")" +
+           digest_text + R"("}]})";
+  };
+  pulled("registry.ollama.ai/library/llama3.2/3b", manifest("sha256:" + digest));
+  pulled("registry.ollama.ai/someone/mine/latest", manifest("sha256:" + digest));
+  pulled("hf.co/org/name/Q4_K_M", manifest("sha256:" + digest));
+  pulled("registry.ollama.ai/library/gone/latest", manifest("sha256:" + missing));
+  pulled("registry.ollama.ai/library/evil/latest", manifest("sha256:../../../etc/passwd"));
+  pulled("registry.ollama.ai/library/broken/latest", "{");
+  ModelStoreOptions options;
+  options.downloads = root_ / "home/downloads";
+  options.read_only = {root_ / "shared", root_ / "not-there"};
+  options.ollama = root_ / "ollama";
+  ModelStore store(options);
+  std::string ids;
+  for (const StoredModel& model : store.list()) ids += model.id + " ";
+  EXPECT_EQ(ids,
+            "demo org--Name-1B tiny.Q4_0 Big-70B ollama/hf.co/org/name:Q4_K_M "
+            "ollama/llama3.2:3b ollama/someone/mine:latest ");
+  for (const char* kept : {"Big-70B", "ollama/llama3.2:3b"}) {
+    const auto model = store.find(kept);
+    ASSERT_TRUE(model.ok()) << kept;
+    EXPECT_FALSE(store.remove(*model).ok()) << kept;
+    EXPECT_TRUE(fs::exists(model->path));
+  }
+}
+
 TEST_F(ModelStoreTest, SaysWhereItLooked) {
   EXPECT_NE(found("nope").find("Here are: demo, org--Name-1B, tiny.Q4_0"), std::string::npos);
   EXPECT_NE(found((root_ / "home/downloads/empty").string()).find("config.json"),

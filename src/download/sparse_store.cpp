@@ -1,0 +1,140 @@
+#include "download/sparse_store.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "download/file_hash.h"
+
+namespace exo {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kHashPiece = 1 << 20;
+
+}  // namespace
+
+SparseWriter::SparseWriter(FileOps& ops, fs::path file, SparseRecord record)
+    : ops_(ops), path_(std::move(file)), record_(std::move(record)) {}
+
+SparseWriter::~SparseWriter() {
+  if (file_ >= 0) ops_.close(file_);
+}
+
+Result<std::unique_ptr<SparseWriter>> SparseWriter::open(FileOps& ops, fs::path file,
+                                                         SparseRecord wanted) {
+  std::unique_ptr<SparseWriter> writer(new SparseWriter(ops, std::move(file), std::move(wanted)));
+  if (auto begun = writer->begin(); !begun.ok()) return begun.error();
+  return writer;
+}
+
+Result<void> SparseWriter::begin() {
+  std::error_code error;
+  fs::create_directories(path_.parent_path(), error);
+  if (error)
+    return permission_denied(fmt::format("cannot create the folder {}: {}",
+                                         path_.parent_path().string(), error.message()));
+  if (fs::exists(path_, error)) {
+    complete_ = fs::file_size(path_, error) == record_.size && !error;
+    if (complete_) {
+      written_ = record_.held = RangeSet(ByteRange{0, record_.size});
+      return ops_.remove(record_path(path_));  // a crash may have left it
+    }
+    TRY(ops_.remove(path_));
+  }
+  const auto old = read_sparse_record(path_);
+  const bool same = old.ok() && *old && (*old)->size == record_.size &&
+                    (*old)->oid == record_.oid && (*old)->revision == record_.revision &&
+                    fs::exists(partial_path(path_), error) &&
+                    fs::file_size(partial_path(path_), error) == record_.size;
+  if (same)
+    record_.held = (*old)->held;
+  else
+    TRY(ops_.remove(record_path(path_)));  // first: bytes without a record are worth nothing
+  written_ = record_.held;
+  hash_ = std::make_unique<FileHash>(record_.oid, record_.size);
+  file_ = TRY(ops_.open(partial_path(path_)));
+  return ops_.resize(file_, record_.size);
+}
+
+Result<void> SparseWriter::write(uint64_t offset, std::string_view bytes) {
+  if (offset > record_.size || bytes.size() > record_.size - offset)
+    return corrupt(fmt::format("{} is longer than the hub said", path_.filename().string()));
+  TRY(ops_.write_at(file_, offset, bytes));
+  const std::lock_guard lock(mutex_);
+  written_.add({offset, offset + bytes.size()});
+  uncommitted_bytes_ += bytes.size();
+  return {};
+}
+
+Result<void> SparseWriter::commit() {
+  SparseRecord next = record_;
+  {
+    const std::lock_guard lock(mutex_);
+    next.held = written_;
+    uncommitted_bytes_ = 0;
+  }
+  if (complete_ || next.held == record_.held) return {};
+  TRY(ops_.sync(file_));
+  TRY(replace_file(ops_, record_path(path_), to_text(next)));
+  record_ = std::move(next);
+  return {};
+}
+
+Result<void> SparseWriter::hash_some(uint64_t most_bytes) {
+  if (complete_) return {};
+  const uint64_t end = std::min(held().prefix_end(), hash_->position() + most_bytes);
+  std::vector<char> piece(kHashPiece);
+  while (hash_->position() < end) {
+    const size_t want = std::min(kHashPiece, end - hash_->position());
+    const ssize_t got = ::pread(file_, piece.data(), want, static_cast<off_t>(hash_->position()));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return unavailable("cannot read " + partial_path(path_).string());
+    hash_->add({piece.data(), static_cast<size_t>(got)});
+  }
+  return {};
+}
+
+Result<void> SparseWriter::discard() {
+  TRY(ops_.remove(record_path(path_)));
+  TRY(ops_.remove(partial_path(path_)));
+  return {};
+}
+
+Result<void> SparseWriter::finish() {
+  if (complete_) return {};
+  TRY(commit());
+  CHECK(record_.size == 0 || held().prefix_end() == record_.size, "a file that is not all there");
+  TRY(hash_some(record_.size));
+  if (!hash_->matches()) {
+    TRY(discard());
+    return corrupt(fmt::format(
+        "{} came with other bytes than the hub promises (its hash is wrong); what came was thrown "
+        "away",
+        path_.filename().string()));
+  }
+  if (record_.size == 0) TRY(ops_.sync(file_));
+  TRY(ops_.rename(partial_path(path_), path_));
+  TRY(ops_.sync_folder(path_.parent_path()));
+  TRY(ops_.remove(record_path(path_)));
+  complete_ = true;
+  return {};
+}
+
+uint64_t SparseWriter::uncommitted_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return uncommitted_bytes_;
+}
+
+RangeSet SparseWriter::held() const {
+  const std::lock_guard lock(mutex_);
+  return written_;
+}
+
+}  // namespace exo

@@ -1,0 +1,62 @@
+// SparseWriter: one file on its way into the store (tensor/sparse_file.h says how it looks on
+// disk). Bytes are written where they belong, in any order; commit() makes what was written so far
+// count: data is flushed before the record that names it is replaced, so that no crash can make the
+// record claim a byte that is not there. finish() proves a complete file by its hash and gives it
+// its name. write() and the rest may be called from two threads. Errors name the file.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string_view>
+
+#include "base/result.h"
+#include "download/file_ops.h"
+#include "tensor/sparse_file.h"
+
+namespace exo {
+
+class FileHash;
+
+class SparseWriter {
+ public:
+  // `wanted` without ranges: size, oid and revision. What is there of another size, oid or revision
+  // is thrown away. A complete file is recognised by its name and size.
+  static Result<std::unique_ptr<SparseWriter>> open(FileOps& ops, std::filesystem::path file,
+                                                    SparseRecord wanted);
+  ~SparseWriter();
+  SparseWriter(const SparseWriter&) = delete;
+  SparseWriter& operator=(const SparseWriter&) = delete;
+
+  Result<void> write(uint64_t offset, std::string_view bytes);
+  Result<void> commit();  // nothing to do when nothing was written
+  // When every byte is there: hashes (what hash_some() left over), then renames. corrupt when the
+  // hash is another one: then everything is thrown away.
+  Result<void> finish();
+  // Hashes up to `most_bytes` of what lies in order, to have less to do at the end.
+  Result<void> hash_some(uint64_t most_bytes);
+
+  bool complete() const { return complete_; }  // has its own name
+  uint64_t uncommitted_bytes() const;
+  RangeSet held() const;
+  uint64_t size() const { return record_.size; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  SparseWriter(FileOps& ops, std::filesystem::path file, SparseRecord record);
+  Result<void> begin();
+  Result<void> discard();
+
+  FileOps& ops_;
+  const std::filesystem::path path_;
+  SparseRecord record_;  // as on disk
+  int file_ = -1;
+  bool complete_ = false;
+  std::unique_ptr<FileHash> hash_;
+  mutable std::mutex mutex_;
+  RangeSet written_;  // with mutex_
+  uint64_t uncommitted_bytes_ = 0;
+};
+
+}  // namespace exo
