@@ -12,6 +12,7 @@
 #include "api/cluster_json.h"
 #include "api/http_server.h"
 #include "api/metrics.h"
+#include "api/model_downloads.h"
 #include "api/node_actions.h"
 #include "api/openai.h"
 #include "api/openai_reply.h"
@@ -25,6 +26,7 @@ namespace {
 constexpr int kTopologyPollMs = 500;
 constexpr int kEventsKeepAliveMs = 10'000;
 constexpr std::string_view kModelsPrefix = "/models/";
+constexpr std::string_view kDownloadsPrefix = "/models/downloads/";
 
 using Exchange = std::shared_ptr<HttpExchange>;
 
@@ -39,6 +41,10 @@ HttpResponse json_response(const JsonObject& body) {
 
 void refuse(const Exchange& exchange, int status, std::string message) {
   exchange->respond(error_response(error_of_status(status, std::move(message))));
+}
+
+std::string allowed_methods(std::string_view methods) {
+  return std::string(methods) + (methods.starts_with("GET") ? ", HEAD" : "") + ", OPTIONS";
 }
 
 // "/v1/models" and "/models" are one route; so is a base URL pasted with /v1 twice.
@@ -115,7 +121,15 @@ void ApiServer::State::add_routes() {
       {"/models/load", "POST", false, [this](const Exchange& e) { answer_load_model(node, e); }},
       {"/models/unload", "POST", false,
        [this](const Exchange& e) { answer_unload_model(node, e); }},
-      {kModelsPrefix, "GET", false, [this](const Exchange& e) { answer_model(e); }},
+      {"/models/download", "POST", false,
+       [this](const Exchange& e) { answer_download_model(node, e); }},
+      {"/models/downloads", "GET", false, [this](const Exchange& e) { answer_downloads(node, e); }},
+      {kDownloadsPrefix, "DELETE", false,
+       [this](const Exchange& e) {
+         answer_cancel_download(node, e,
+                                route_path(e->request().path).substr(kDownloadsPrefix.size()));
+       }},
+      {kModelsPrefix, "GET, DELETE", false, [this](const Exchange& e) { answer_model(e); }},
       {"/topology", "GET", false, [this](const Exchange& e) { answer_topology(e); }},
       {"/cluster/events", "GET", false, [this](const Exchange& e) { answer_events(e); }},
       {"/cluster/invite", "POST", false, [this](const Exchange& e) { answer_invite(node, e); }},
@@ -182,13 +196,16 @@ void ApiServer::State::route(const Exchange& exchange, const Route& route) {
                   given ? "this API key is not accepted"
                         : "this node asks for an API key: send 'Authorization: Bearer KEY'");
   }
+  const bool reads = route.methods.starts_with("GET");
   const bool fits =
-      request.method == route.methods || (request.method == "HEAD" && route.methods == "GET");
+      request.method == "HEAD"
+          ? reads
+          : (", " + std::string(route.methods) + ",").find(", " + request.method + ",") !=
+                std::string::npos;
   if (!fits) {
     HttpResponse response = error_response(
         error_of_status(405, fmt::format("{} takes {} only", route.path, route.methods)));
-    response.headers.emplace_back("Allow",
-                                  route.methods == "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS");
+    response.headers.emplace_back("Allow", allowed_methods(route.methods));
     return exchange->respond(std::move(response));
   }
   if (request.method == "POST" && is_form_content(request))
@@ -203,11 +220,10 @@ void ApiServer::State::route(const Exchange& exchange, const Route& route) {
 void ApiServer::State::answer_options(const Exchange& exchange, const Route* route) {
   const HttpRequest& request = exchange->request();
   HttpResponse response{204, "", "", {}};
-  response.headers.emplace_back("Allow", route != nullptr && route->methods == "POST"
-                                             ? "POST, OPTIONS"
-                                             : "GET, HEAD, OPTIONS");
+  response.headers.emplace_back("Allow",
+                                allowed_methods(route == nullptr ? "GET" : route->methods));
   if (judge_origin(request, access) == OriginVerdict::allowed) {
-    response.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+    response.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS");
     if (const auto wanted = request.header("access-control-request-headers"))
       response.headers.emplace_back("Access-Control-Allow-Headers", std::string(*wanted));
     response.headers.emplace_back("Access-Control-Max-Age", "600");
@@ -237,15 +253,20 @@ void ApiServer::State::answer_models(const Exchange& exchange) const {
     entry["default"] = standard.ok() && standard->id == model.card.id;
     data.push_back(std::move(entry));
   }
-  exchange->respond(json_response({{"object", "list"}, {"data", std::move(data)}}));
+  JsonObject body{{"object", "list"}, {"data", std::move(data)}};
+  if (exchange->request().query == "all=1") body["known"] = known_models_json(node);
+  exchange->respond(json_response(body));
 }
 
 void ApiServer::State::answer_model(const Exchange& exchange) const {
   const HttpRequest& request = exchange->request();
   const auto id = route_path(request.path).substr(kModelsPrefix.size());
+  if (request.method == "DELETE") return answer_remove_model(node, exchange, id);
+  const auto named = is_model_id(id) ? node.find_model(std::string(id)) : not_found("");
+  const std::string_view known = named.ok() ? std::string_view(named->id) : id;
   const int64_t created = node.status().started_wall_ms / 1000;
   for (const ModelStatus& model : node.models())
-    if (model.card.id == id)
+    if (model.card.id == known)
       return exchange->respond(json_response(model_json(model, created, request.remote_loopback)));
   exchange->respond(error_response(to_api_error(
       not_found(fmt::format("the model '{}' does not exist here", replace_invalid_utf8(id))))));

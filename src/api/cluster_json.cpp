@@ -227,6 +227,11 @@ JsonObject model_json(const ModelStatus& model, int64_t created, bool with_sourc
   out["size_bytes"] = card.total_bytes();
   out["chat"] = card.has_chat_template;
   out["vision"] = card.vision;
+  if (model.file_bytes > 0) {  // fetched from a hub
+    out["file_bytes"] = model.file_bytes;
+    out["held_bytes"] = model.held_bytes;
+    out["downloading"] = model.downloading;
+  }
   if (with_source) out["source"] = model.source;
   return out;
 }

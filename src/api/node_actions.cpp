@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "api/api_error.h"
+#include "api/model_downloads.h"
 
 namespace exo {
 namespace {
@@ -78,6 +79,14 @@ class Loading : public std::enable_shared_from_this<Loading> {
   std::atomic<bool> awake_{false};
 };
 
+// On a worker thread, once what opens the model is here.
+void load(Node& node, const Exchange& exchange, const std::string& model) {
+  auto stream = node.load_model(model);
+  if (!stream.ok()) return exchange->respond(failure(stream.error()));
+  auto loading = std::make_shared<Loading>(model, exchange, std::move(stream).value());
+  exchange->post([loading] { loading->begin(); });
+}
+
 }  // namespace
 
 void answer_invite(Node& node, const Exchange& exchange) {
@@ -113,10 +122,15 @@ void answer_load_model(Node& node, const Exchange& exchange) {
   exchange->run_on_worker([&node, exchange] {
     const auto model = read_field(exchange, "model");
     if (!model.ok()) return exchange->respond(failure(model.error()));
-    auto stream = node.load_model(*model);
-    if (!stream.ok()) return exchange->respond(failure(stream.error()));
-    auto loading = std::make_shared<Loading>(*model, exchange, std::move(stream).value());
-    exchange->post([loading] { loading->begin(); });
+    const auto coming = node.bring_model(*model);
+    if (!coming.ok()) return exchange->respond(failure(coming.error()));
+    if (!*coming) return load(node, exchange, *model);
+    exchange->post([&node, exchange, model = *model, id = **coming] {
+      after_download(*node.downloads(), exchange, id, [&node, exchange, model](auto problem) {
+        if (problem) return exchange->respond(failure(*problem));
+        exchange->run_on_worker([&node, exchange, model] { load(node, exchange, model); });
+      });
+    });
   });
 }
 

@@ -16,6 +16,7 @@ namespace {
 
 constexpr int kNoticeHoldMs = 2'000;  // an error within this is still an HTTP error
 constexpr int kKeepAliveMs = 10'000;
+constexpr int kProgressEveryMs = 1'000, kDownloadPollMs = 200;
 constexpr int kEventsPerTurn = 256;  // then other streams of this thread have their turn
 
 struct Choice {
@@ -42,15 +43,18 @@ class Answer : public std::enable_shared_from_this<Answer> {
   // On a worker thread: parsing, the template and the tokenizer may take a while.
   void prepare() {
     started_us_ = context_.world.now_us();
-    auto started = start_choices();
-    exchange_->post([self = shared_from_this(),
-                     error = started.ok() ? std::optional<Error>() : started.error()] {
-      if (error) return self->fail(*error);
-      self->begin();
-    });
+    body_ = exchange_->take_body();
+    const auto coming = missing_model();
+    if (!coming.ok() || !*coming) return start(coming.ok() ? Result<void>() : coming.error());
+    exchange_->post([self = shared_from_this(), id = **coming] { self->await_model(id); });
   }
 
  private:
+  // Parses the request; the download of its model, where that has to come first.
+  Result<std::optional<uint64_t>> missing_model();
+  void await_model(uint64_t download);
+  void start(Result<void> so_far);  // on a worker thread
+  Result<void> parse();
   Result<void> start_choices();
   Result<void> start_prompt(GenerationRequest request, std::string echo);
   Result<void> check_ids(const ModelCard& card) const;
@@ -82,6 +86,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
   OpenAiContext context_;
   OpenAiEndpoint endpoint_;
   std::shared_ptr<HttpExchange> exchange_;
+  std::string body_;
   OpenAiRequest request_;
   ReplyHead head_;
   std::vector<Choice> choices_;
@@ -122,14 +127,49 @@ Result<void> Answer::check_ids(const ModelCard& card) const {
   return {};
 }
 
-Result<void> Answer::start_choices() {
+Result<void> Answer::parse() {
   const HttpRequest& http = exchange_->request();
   OpenAiParseOptions options;
   options.allow_paths = http.remote_loopback && !http.header("origin");
   options.sampling_defaults = [this](const std::string& model) {
     return context_.node.sampling_defaults(model);
   };
-  request_ = TRY(parse_openai_request(endpoint_, exchange_->take_body(), options));
+  request_ = TRY(parse_openai_request(endpoint_, body_, options));
+  return {};
+}
+
+Result<std::optional<uint64_t>> Answer::missing_model() {
+  TRY(parse());
+  return context_.node.bring_model(request_.generation.model);
+}
+
+void Answer::await_model(uint64_t download) {
+  if (ended_) return;
+  const auto status = context_.node.downloads()->status(download);
+  if (!status || status->state == DownloadStatus::State::done)
+    return exchange_->run_on_worker([self = shared_from_this()] {
+      self->start(self->parse());  // again: the model's defaults are known now
+    });
+  if (status->state == DownloadStatus::State::cancelled)
+    return fail(unavailable("the download of the model was cancelled"));
+  if (status->state == DownloadStatus::State::failed) return fail(status->error);
+  if (request_.stream && quiet_ms() >= kProgressEveryMs)
+    send(to_comment(fmt::format("downloading {}: {}", status->model, describe(*status))));
+  exchange_->set_timer(kDownloadPollMs,
+                       [self = shared_from_this(), download] { self->await_model(download); });
+}
+
+void Answer::start(Result<void> so_far) {
+  auto started = so_far.ok() ? start_choices() : so_far;
+  exchange_->post(
+      [self = shared_from_this(), error = started.ok() ? std::optional<Error>() : started.error()] {
+        if (error) return self->fail(*error);
+        self->begin();
+      });
+}
+
+Result<void> Answer::start_choices() {
+  body_ = {};
   const ModelCard card = TRY(context_.node.find_model(request_.generation.model));
   TRY(check_ids(card));
   const bool chat = endpoint_ == OpenAiEndpoint::chat;

@@ -107,7 +107,7 @@ class ApiAnswerer final : public Answerer {
     ApiClient::StreamHandlers events;
     events.on_data = [&](std::string_view data) { reader.read(data); };
     events.on_comment = [&](std::string_view comment) {
-      if (comment.starts_with("notice ")) handlers.on_notice(comment.substr(7));
+      if (comment != "keep-alive") handlers.on_notice(comment);
     };
     events.stop = handlers.stop;
     TRY(client_.post_stream("/v1/chat/completions", chat_request(question), events));
@@ -130,6 +130,7 @@ class LocalAnswerer final : public Answerer {
   Result<Answer> ask(const Question& question, const AnswerHandlers& handlers) override {
     Answer answer;
     Stopwatch watch;
+    TRY(bring(question.flags.model, handlers));
     TextStream stream(TRY(node_->generate(TRY(request_of(question)))), {});
     while (handlers.stop == nullptr || !handlers.stop->load()) {
       std::optional<TextEvent> event = stream.next(100);
@@ -158,6 +159,22 @@ class LocalAnswerer final : public Answerer {
   }
 
  private:
+  // What is needed to answer, where it is not here yet.
+  Result<void> bring(const std::string& model, const AnswerHandlers& handlers) {
+    const auto id = TRY(node_->bring_model(model));
+    while (id) {
+      const DownloadStatus status = node_->downloads()->wait(*id, 500);
+      if (status.state == DownloadStatus::State::failed) return status.error;
+      if (status.state != DownloadStatus::State::running) break;
+      handlers.on_notice("downloading " + model + ": " + describe(status));
+      if (handlers.stop != nullptr && handlers.stop->load()) {
+        node_->downloads()->cancel(*id);
+        return Error{ErrorCode::cancelled, "the download was cancelled"};
+      }
+    }
+    return {};
+  }
+
   Result<GenerationRequest> request_of(const Question& question) const {
     GenerationRequest request;
     request.model = question.flags.model;

@@ -177,6 +177,15 @@ Result<Json> ApiClient::post(std::string_view path, const Json& body, int timeou
   return parse_json(transfer.body);
 }
 
+Result<Json> ApiClient::remove(std::string_view path) const {
+  Transfer transfer;
+  const std::string url = base_url_ + std::string(path);
+  prepare(transfer, url, api_key_, 60'000);
+  curl_easy_setopt(transfer.handle.get(), CURLOPT_CUSTOMREQUEST, "DELETE");
+  TRY(perform(transfer, url));
+  return parse_json(transfer.body);
+}
+
 Result<void> ApiClient::post_stream(std::string_view path, const Json& body,
                                     const StreamHandlers& handlers) const {
   Transfer transfer;

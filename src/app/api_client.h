@@ -19,6 +19,7 @@ class ApiClient {
 
   Result<Json> get(std::string_view path, int timeout_ms = 10'000) const;
   Result<Json> post(std::string_view path, const Json& body, int timeout_ms = 600'000) const;
+  Result<Json> remove(std::string_view path) const;  // DELETE
   // Server-sent events: `on_data` gets each data line, `on_comment` each comment; returns when the
   // stream ends or *stop becomes true.
   struct StreamHandlers {

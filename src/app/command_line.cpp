@@ -16,6 +16,9 @@ Start here:
 
 constexpr const char* kEnvironment = R"(Environment:
   EXO_HOME          models and caches (~/.cache/exo)
+  EXO_MODELS_READ_ONLY_DIRS  further folders with models, separated by ':'
+  HF_TOKEN          your token, for gated models (or the file HF_HOME/token)
+  HF_ENDPOINT       another hub than https://huggingface.co
   EXO_CONFIG_DIR    the cluster's key and this device's identity (~/.config/exo)
   EXO_CLUSTER_KEY   the cluster's key, for devices without a keyboard
   EXO_API_KEY       the API key of a node that asks for one
@@ -110,6 +113,10 @@ void add_model_flags(CLI::App& app, NodeFlags& flags) {
                  "Longest answer when the request sets no limit")
       ->capture_default_str()
       ->group(group);
+  app.add_flag("--auto-download,!--no-auto-download", flags.auto_download,
+               "Fetch a model that is asked for and is not here (default: on)")
+      ->group(group);
+  app.add_flag("--offline", flags.offline, "Fetch nothing from the internet")->group(group);
   app.add_option("--system-prompt", flags.system_prompt, "System message for chats that have none")
       ->group(group);
 }
@@ -154,14 +161,16 @@ void add_serve_and_run(CLI::App& app, CommandLine& out) {
       "  exo serve\n  exo serve --api-host 0.0.0.0 --api-key SECRET    reachable from a phone\n"
       "  exo serve --discovery-module manual --discovery-config-path peers.json");
   add_node_flags(*serve, out.node);
-  CLI::App* run = add_verb(app, out, "run", "Ask a model once, or chat with it",
-                           "  exo run demo\n  exo run demo --prompt \"What is exo?\"\n  exo run "
-                           "~/models/Llama-3.2-1B-Instruct --stats\n"
-                           "  cat notes.txt | exo run demo --prompt \"Summarise:\"\n"
-                           "  exo run ~/models/llava-1.5-7b-hf --image cat.jpg --prompt \"What is "
-                           "it?\"");
+  CLI::App* run =
+      add_verb(app, out, "run", "Ask a model once, or chat with it",
+               "  exo run demo\n  exo run demo --prompt \"What is exo?\"\n"
+               "  exo run llama-3.2-3b            downloaded first where it is not here\n"
+               "  exo run ~/models/Llama-3.2-1B-Instruct --stats\n"
+               "  cat notes.txt | exo run demo --prompt \"Summarise:\"\n"
+               "  exo run ~/models/llava-1.5-7b-hf --image cat.jpg --prompt \"What is it?\"");
   run->add_option("model", out.run.model,
-                  "demo, a model's name, a checkpoint folder or a .gguf file")
+                  "demo, a model's name (exo models --all), hf.co/ORG/NAME[:QUANTISATION], a "
+                  "checkpoint folder or a .gguf file")
       ->required();
   CLI::Option* prompt =
       run->add_option("-p,--prompt", out.run.prompt,
@@ -204,8 +213,27 @@ void add_cluster_verbs(CLI::App& app, CommandLine& out) {
                     "The cluster: identity, members, devices nearby that belong to others",
                     "  exo cluster"),
            out);
-  add_json(add_verb(app, out, "models", "Models on this device and in the cluster", "  exo models"),
-           out);
+  CLI::App* models = add_verb(app, out, "models", "Models on this device and in the cluster",
+                              "  exo models\n  exo models --all     also what can be downloaded\n"
+                              "  exo models --disk    what lies on this disk, and how large it is");
+  models->add_flag("--all", out.cluster.all_models,
+                   "Also the models that can be downloaded, and whether they fit");
+  models->add_flag("--disk", out.cluster.disk_models,
+                   "What this device's disk holds (needs no running node)");
+  add_json(models, out);
+  CLI::App* download = add_verb(app, out, "download", "Fetch a model before it is asked for",
+                                "  exo download llama-3.2-3b\n  exo download llama-3.2-3b:bf16\n"
+                                "  exo download hf.co/bartowski/Llama-3.2-3B-Instruct-GGUF:Q5_K_M");
+  download
+      ->add_option("model", out.cluster.model,
+                   "A card's name (exo models --all), or hf.co/ORG/NAME[:QUANTISATION or FILE]")
+      ->required();
+  download->add_flag("--offline", out.node.offline, "Fetch nothing, only check what is here");
+  add_json(download, out);
+  CLI::App* remove = add_verb(app, out, "rm", "Remove a downloaded model from this device",
+                              "  exo rm llama-3.2-3b");
+  remove->add_option("model", out.cluster.model, "As `exo models` shows it")->required();
+  add_json(remove, out);
   CLI::App* load = add_verb(app, out, "load", "Load a model over the cluster before it is asked",
                             "  exo load demo");
   load->add_option("model", out.cluster.model, "As for `exo run`")->required();

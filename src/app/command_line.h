@@ -34,6 +34,8 @@ struct NodeFlags {
   int context_length = 0;
   int kv_tokens = 0;
   int max_generate_tokens = 10000;
+  bool auto_download = true;
+  bool offline = false;
   std::string system_prompt;
   bool disable_tui = false;
   std::vector<std::string> node_id_filter;
@@ -52,10 +54,12 @@ struct RunFlags {
 };
 
 struct ClusterFlags {
-  std::string model;   // load, unload
+  std::string model;   // load, unload, download, rm
   std::string node;    // revoke
   int wait_nodes = 0;  // nodes --wait N
   int timeout_s = 10;
+  bool all_models = false;   // models --all
+  bool disk_models = false;  // models --disk
 };
 
 struct JoinFlags {
@@ -95,8 +99,8 @@ struct DebugFlags {
 };
 
 struct CommandLine {
-  std::string verb;  // serve, run, status, nodes, topology, cluster, models, load, unload, invite,
-                     // join, revoke, bench, convert, debug
+  std::string verb;  // serve, run, status, nodes, topology, cluster, models, load, unload,
+                     // download, rm, invite, join, revoke, bench, convert, debug
   bool json = false;
   bool log_json = false;
   NodeFlags node;

@@ -1,9 +1,12 @@
 #include "app/local_model.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "app/paths.h"
 #include "base/file.h"
+#include "base/log.h"
+#include "download/ollama_store.h"
 #include "media/clip_square.h"
 #include "media/decode_image.h"
 #include "model/model_files.h"
@@ -46,7 +49,25 @@ ModelStoreOptions model_store_options() {
   ModelStoreOptions options;
   options.builtin = builtin_model_folders(program_path(), EXO_SOURCE_TREE);
   options.downloads = default_downloads_folder();
+  options.read_only = read_only_model_folders();
+  options.ollama = default_ollama_folder();
+  std::vector<fs::path> cards;
+  for (const fs::path& folder : options.builtin) cards.push_back(folder / "cards");
+  std::reverse(cards.begin(), cards.end());  // what lies beside the program wins
+  cards.push_back(config_dir() / "models");
+  auto catalog = ModelCatalog::load(cards);
+  for (const Error& problem : catalog.problems()) log::warn("model cards: {}", problem.message);
+  options.catalog = std::make_shared<const ModelCatalog>(std::move(catalog));
   return options;
+}
+
+std::shared_ptr<Downloads> make_downloads(const ModelStoreOptions& store, bool offline) {
+  ShardDownloader::Options options;
+  options.downloads = store.downloads;
+  options.hub = hub_options_from_environment();
+  options.hub.offline |= offline;
+  options.hub.http.user_agent = std::string("exo/") + EXO_VERSION;
+  return std::make_shared<Downloads>(std::move(options), store.catalog);
 }
 
 Result<fs::path> local_model_path(const std::string& model) {

@@ -9,6 +9,7 @@
 
 #include "app/command_line.h"
 #include "base/result.h"
+#include "download/downloads.h"
 #include "download/model_store.h"
 #include "inference/embedder.h"
 #include "inference/generate_local.h"
@@ -17,7 +18,8 @@
 
 namespace exo {
 
-ModelStoreOptions model_store_options();
+ModelStoreOptions model_store_options();  // folders and cards of this device
+std::shared_ptr<Downloads> make_downloads(const ModelStoreOptions& store, bool offline);
 // Where `model` lies: an existing path is taken as it is, else the store must know the name.
 Result<std::filesystem::path> local_model_path(const std::string& model);
 Result<WeightFormat> parse_weight_format(const std::string& quantize);  // "", "q8_0", "q4_0"

@@ -11,7 +11,7 @@
 namespace {
 
 using Verb = int (*)(const exo::CommandLine&);
-constexpr std::array<std::pair<std::string_view, Verb>, 15> kVerbs = {{
+constexpr std::array<std::pair<std::string_view, Verb>, 17> kVerbs = {{
     {"serve", exo::run_serve},
     {"run", exo::run_run},
     {"status", exo::run_status},
@@ -19,6 +19,8 @@ constexpr std::array<std::pair<std::string_view, Verb>, 15> kVerbs = {{
     {"topology", exo::run_topology},
     {"cluster", exo::run_cluster},
     {"models", exo::run_models},
+    {"download", exo::run_download},
+    {"rm", exo::run_rm},
     {"load", exo::run_load},
     {"unload", exo::run_unload},
     {"invite", exo::run_invite},

@@ -136,7 +136,9 @@ Result<std::unique_ptr<NodeSetup>> NodeSetup::start(const NodeFlags& flags, uint
   setup->parts_ = std::make_unique<Parts>(flags.threads);
   Parts& parts = *setup->parts_;
   parts.identity = TRY(Identity::open({config_dir(), environment("EXO_CLUSTER_KEY")}));
-  parts.models = make_disk_model_library(model_store_options());
+  const ModelStoreOptions store = model_store_options();
+  parts.models = make_disk_model_library(store);
+  const std::shared_ptr<Downloads> downloads = make_downloads(store, flags.offline);
 
   NodeOptions options;
   options.device = probe_device();
@@ -167,10 +169,14 @@ Result<std::unique_ptr<NodeSetup>> NodeSetup::start(const NodeFlags& flags, uint
     return reachable_addresses(host, port);
   };
   options.models = parts.models;
+  options.downloads = downloads;
+  options.auto_download = flags.auto_download;
+  options.store = store;
   EngineFactoryOptions engines{flags.inference_engine, flags.threads, {}};
   if (flags.allow_disk)
     engines.scratch_folder = default_downloads_folder().parent_path() / "scratch";
-  options.make_engine = make_engine_factory(parts.models, std::move(engines));
+  options.make_engine = make_engine_factory(parts.models, flags.auto_download ? downloads : nullptr,
+                                            std::move(engines));
   options.engine = flags.inference_engine;
   options.core = TRY(core_options(flags));
   options.default_model = flags.default_model;

@@ -1,4 +1,4 @@
-// exo status, nodes, topology, cluster, models, load, unload: what runs, who is here, how models
+// exo status, nodes, topology, cluster, load, unload: what runs, who is here, how models
 // are split.
 #include <fmt/core.h>
 
@@ -134,23 +134,6 @@ void print_cluster(const JsonObject& topology) {
   print_foreign_hint(topology);
 }
 
-void print_models(const JsonObject& models) {
-  std::vector<Row> rows;
-  for (const Json& model : list_of(models, "data")) {
-    const JsonObject& object = model.as_object();
-    rows.push_back({text_of(object, "id") + (flag_of(object, "default") ? " *" : ""),
-                    format_bytes(bytes_of(object, "size_bytes")),
-                    fmt::format("{:.1f}M", number_of(object, "parameter_count") / 1e6),
-                    text_of(object, "weight_dtype"),
-                    fmt::format("{:.0f}", number_of(object, "context_length")),
-                    flag_of(object, "loaded") ? "loaded" : "on disk", text_of(object, "source")});
-  }
-  std::fputs(
-      format_table({"MODEL", "SIZE", "PARAMETERS", "WEIGHTS", "CONTEXT", "STATE", "SOURCE"}, rows)
-          .c_str(),
-      stdout);
-}
-
 size_t alive_nodes(const JsonObject& topology) {
   size_t count = 0;
   for (const Json& node : list_of(topology, "nodes"))
@@ -187,14 +170,14 @@ Result<Json> post_model(std::string_view path, const std::string& model) {
     const Json added = TRY(client.post("/v1/models/add", JsonObject{{"path", id}}));
     if (added.is_object()) id = text_of(added.get_object(), "id");
   }
-  return client.post(path, JsonObject{{"model", id}});
+  constexpr int kDayMs = 86'400'000;  // a model that is not here is fetched first
+  return client.post(path, JsonObject{{"model", id}}, kDayMs);
 }
 
 }  // namespace
 
 int run_status(const CommandLine& line) { return show(line, "/v1/topology", print_status); }
 int run_cluster(const CommandLine& line) { return show(line, "/v1/topology", print_cluster); }
-int run_models(const CommandLine& line) { return show(line, "/v1/models", print_models); }
 
 int run_nodes(const CommandLine& line) {
   if (line.cluster.wait_nodes > 0) {

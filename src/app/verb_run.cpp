@@ -52,20 +52,27 @@ void print_stats(const Answer& answer) {
 Result<Answer> ask(Answerer& answerer, const Question& question, bool quiet) {
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
   AnswerHandlers handlers;
-  bool thinking = false;
-  handlers.on_thought = [&thinking, quiet](std::string_view text) {
+  bool begun = false, thinking = false;
+  const auto begin = [&begun, terminal] {  // where the progress of a download stood
+    if (!std::exchange(begun, true) && terminal) std::fputs("\r\x1b[K", stderr);
+  };
+  handlers.on_thought = [&thinking, begin, quiet](std::string_view text) {
+    begin();
     if (quiet) return;
     thinking = true;
     std::fprintf(stderr, "%s", dim(text).c_str());
   };
-  handlers.on_text = [&thinking, quiet](std::string_view text) {
+  handlers.on_text = [&thinking, begin, quiet](std::string_view text) {
+    begin();
     if (quiet) return;
     if (std::exchange(thinking, false)) std::fprintf(stderr, "\n\n");
     std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
   };
   handlers.on_notice = [terminal](std::string_view notice) {
-    if (terminal) std::fprintf(stderr, "%s\n", dim(notice).c_str());
+    if (!terminal) return;
+    const bool progress = notice.starts_with("downloading ");  // each on the place of the last one
+    std::fprintf(stderr, progress ? "\r\x1b[K%s" : "\r\x1b[K%s\n", dim(notice).c_str());
   };
   handlers.stop = &g_stop_answer;
   g_stop_answer.store(false);
@@ -245,6 +252,15 @@ std::string piped_input(bool wait) {
   return std::string(std::istreambuf_iterator<char>(std::cin), {});
 }
 
+// The node that runs decides by its own flags, but never fetches what this command forbids.
+Result<void> check_download(const ApiClient& client, const CommandLine& line) {
+  if ((line.node.auto_download && !line.node.offline) || line.run.model.starts_with('/')) return {};
+  const auto known = client.get("/v1/models/" + line.run.model);
+  if (known.ok() || known.error().code != ErrorCode::not_found) return {};
+  return not_found(fmt::format("{} is not here; fetch it with `exo download {}`", line.run.model,
+                               line.run.model));
+}
+
 }  // namespace
 
 int run_run(const CommandLine& given) {
@@ -263,6 +279,7 @@ int run_run(const CommandLine& given) {
   std::unique_ptr<Answerer> answerer;
   std::shared_ptr<Node> local;
   if (Result<ApiClient> client = find_local_node(); client.ok()) {
+    if (auto here = check_download(*client, line); !here.ok()) return fail(here.error());
     answerer = make_api_answerer(*client);
   } else {
     Result<std::shared_ptr<Node>> started = start_temporary_node(line.node);

@@ -12,6 +12,8 @@ int run_nodes(const CommandLine& line);
 int run_topology(const CommandLine& line);
 int run_cluster(const CommandLine& line);
 int run_models(const CommandLine& line);
+int run_download(const CommandLine& line);
+int run_rm(const CommandLine& line);
 int run_load(const CommandLine& line);
 int run_unload(const CommandLine& line);
 int run_invite(const CommandLine& line);

@@ -115,6 +115,7 @@ ModelCard get(const wire::ModelCard& in, Reader& r) {
   out.id = r.text(in.id(), "model id", kSentenceBytes);
   out.path = r.text(in.path(), "model path", kSentenceBytes);
   out.fingerprint = r.text(in.fingerprint(), "fingerprint");
+  out.source = r.text(in.source(), "model source", kSentenceBytes);
   out.family = r.text(in.family(), "family");
   out.weight_dtype = r.text(in.weight_dtype(), "weight_dtype");
   out.layer_count = r.range(in.layer_count(), 1, kMaxLayers, "layer_count");

@@ -47,6 +47,7 @@ void put(const ModelCard& in, wire::ModelCard& out) {
   out.set_id(in.id);
   out.set_path(in.path);
   out.set_fingerprint(in.fingerprint);
+  out.set_source(in.source);
   out.set_family(in.family);
   out.set_weight_dtype(in.weight_dtype);
   out.set_layer_count(in.layer_count);

@@ -59,6 +59,7 @@ class Core final : public NodeCore {
     membership_.set_device(event.device, held_.free_bytes());
   }
   void on(ShardLoaded event) { held_.on_loaded(event.placement); }
+  void on(ShardLoading event) { held_.on_loading(event.placement, std::move(event.progress)); }
   void on(ShardLoadFailed event) { held_.on_load_failed(event.placement, event.error); }
   void on(StageOutput event) { held_.on_output(std::move(event)); }
   void on(Tick) {

@@ -38,6 +38,10 @@ struct DeviceChanged {
 struct ShardLoaded {
   PlacementId placement;
 };  // answer to LoadShard
+struct ShardLoading {
+  PlacementId placement;
+  std::string progress;  // for people: "downloading 34 % of 2.0 GB"
+};
 struct ShardLoadFailed {
   PlacementId placement;
   Error error;
@@ -68,9 +72,9 @@ struct UnloadModel {
 };
 struct StopNode {};  // say goodbye: Leave to all
 
-using CoreEvent =
-    std::variant<LinkUp, LinkDown, MessageReceived, DeviceChanged, ShardLoaded, ShardLoadFailed,
-                 StageOutput, Tick, StartSession, CancelSession, LoadModel, UnloadModel, StopNode>;
+using CoreEvent = std::variant<LinkUp, LinkDown, MessageReceived, DeviceChanged, ShardLoaded,
+                               ShardLoading, ShardLoadFailed, StageOutput, Tick, StartSession,
+                               CancelSession, LoadModel, UnloadModel, StopNode>;
 
 // --- effects
 // ----------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ class DemoNode : public testing::Test {
     options.models = make_disk_model_library(store);
     EngineFactoryOptions engine;
     engine.threads = 1;
-    options.make_engine = make_engine_factory(options.models, engine);
+    options.make_engine = make_engine_factory(options.models, nullptr, engine);
     return options;
   }
 

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/log.h"
+#include "download/shard_downloader.h"
 #include "model/model_files.h"
 #include "orchestration/model_library.h"
 
@@ -74,9 +75,11 @@ class DiskModelLibrary final : public ModelLibrary {
   }
 
   Result<fs::path> locate(const ModelCard& card) override {
-    if (!card.path.empty() && is_model_path(card.path)) {
+    // What came from a hub is looked for in this node's own store, wherever another node has it.
+    std::error_code ignored;
+    if (card.source.empty() && !card.path.empty() && fs::exists(card.path, ignored)) {
       const std::lock_guard lock(mutex_);
-      const auto open = opened({model_id_of_path(card.path), card.path});
+      const auto open = opened({card.id, card.path});
       if (open.ok() && (*open)->files.card.fingerprint == card.fingerprint)
         return fs::path(card.path);
     }
@@ -139,6 +142,8 @@ class DiskModelLibrary final : public ModelLibrary {
     fresh.changed = changed;
     fresh.files = TRY(open_model(stored.path, stored.id));
     fresh.files.card.path = stored.path.string();
+    if (const auto record = read_source_record(stored.path); record.ok() && *record)
+      fresh.files.card.source = to_text((*record)->source);
     open_.push_front(std::move(fresh));
     if (open_.size() > kMaxOpen) open_.pop_back();
     return &open_.front();

@@ -154,6 +154,35 @@ Result<ModelCard> LocalNode::find_model(const std::string& model) const {
   return not_found("there is no model on this machine; name one, or give the folder of one");
 }
 
+Result<std::optional<uint64_t>> LocalNode::bring_model(const std::string& model) {
+  if (!options_.downloads || model.empty() || options_.models->find(model).ok())
+    return std::optional<uint64_t>();
+  const auto source = TRY(catalog().source_of(model));
+  if (!source) return std::optional<uint64_t>();
+  if (const auto card = catalog().find(*source); card && !runs_family(card->card->family))
+    return unsupported(fmt::format("{} cannot be run: this exo has no {} architecture", model,
+                                   card->card->family));
+  if (!options_.auto_download)
+    return not_found(fmt::format(
+        "{} is not on this device, and this node fetches nothing by itself; fetch it with "
+        "`exo download {}`",
+        model, model));
+  return std::optional<uint64_t>(TRY(options_.downloads->start(model, Downloads::Extent::headers)));
+}
+
+Result<uint64_t> LocalNode::remove_model(const std::string& model) {
+  ModelStore store(options_.store);
+  const StoredModel stored = TRY(store.find(model));
+  for (const PlacementInfo& known : driver_->view().placements)
+    if (known.placement.card.id == stored.id)
+      return unavailable(
+          fmt::format("{} is loaded; first run `exo unload {}`", stored.id, stored.id));
+  if (options_.downloads &&
+      (options_.downloads->running(stored.id) || options_.downloads->running(model)))
+    return unavailable(stored.id + " is being downloaded");
+  return store.remove(stored);
+}
+
 std::vector<ModelStatus> LocalNode::models() const {
   const CoreView view = driver_->view();
   std::vector<ModelStatus> models;
@@ -164,6 +193,12 @@ std::vector<ModelStatus> LocalNode::models() const {
     ModelStatus status;
     status.loaded = std::any_of(view.placements.begin(), view.placements.end(), is_loaded);
     status.source = card.path;
+    if (const auto record = read_source_record(card.path); record.ok() && *record)
+      if (const auto held = held_bytes(card.path, **record); held.ok()) {
+        status.held_bytes = held->held;
+        status.file_bytes = held->total;
+        status.downloading = options_.downloads && options_.downloads->running(card.id);
+      }
     status.card = std::move(card);
     models.push_back(std::move(status));
   }

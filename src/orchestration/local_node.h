@@ -40,8 +40,11 @@ struct NodeOptions {
   // Partitioning, formats and time limits; `self` and `seed` are filled in here.
   CoreOptions core;
   StageRunnerOptions runner;
-  std::string default_model;         // "" = what is loaded, else demo, else the first found
-  int max_generate_tokens = 10'000;  // where a request names none
+  std::shared_ptr<Downloads> downloads;  // may be empty
+  bool auto_download = true;             // what a request names and is not here
+  ModelStoreOptions store;               // what may be removed
+  std::string default_model;             // "" = what is loaded, else demo, else the first found
+  int max_generate_tokens = 10'000;      // where a request names none
   std::string system_prompt;
   uint16_t api_port = 0;
   std::vector<std::string> api_urls;
@@ -68,6 +71,10 @@ class LocalNode final : public Node {
   Result<std::unique_ptr<TokenStream>> load_model(const std::string& model) override;
   Result<void> unload_model(const std::string& model) override;
   Result<void> revoke(const std::string& node) override;
+  const ModelCatalog& catalog() const override { return *options_.store.catalog; }
+  Downloads* downloads() const override { return options_.downloads.get(); }
+  Result<std::optional<uint64_t>> bring_model(const std::string& model) override;
+  Result<uint64_t> remove_model(const std::string& model) override;
   uint64_t status_version() const override { return driver_->version(); }
 
   const NodeId& id() const { return options_.node_id; }

@@ -162,7 +162,8 @@ TEST(LocalNode, RefusesWhatCannotBeAnswered) {
 TEST(LocalNode, AShardThatCannotBeLoadedIsAnErrorForTheAsker) {
   TestCluster::Options options;
   options.nodes = 1;
-  options.make_engine = [](const Placement&, size_t) -> Result<std::unique_ptr<InferenceEngine>> {
+  options.make_engine = [](const Placement&, size_t,
+                           const LoadWatch&) -> Result<std::unique_ptr<InferenceEngine>> {
     return corrupt("model.safetensors is cut short");
   };
   TestCluster cluster(options);

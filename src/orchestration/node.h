@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "core/generation.h"
 #include "core/model_card.h"
+#include "download/downloads.h"
 #include "orchestration/core.h"
 #include "text/output_syntax.h"
 #include "text/tokenizer.h"
@@ -52,6 +53,9 @@ struct ModelStatus {
   ModelCard card;
   bool loaded = false;  // a ready placement exists
   std::string source;   // folder or file
+  // Of the weight files, where they were fetched from a hub: not all of them need be here.
+  uint64_t held_bytes = 0, file_bytes = 0;
+  bool downloading = false;
 };
 
 struct ForeignNode {
@@ -98,6 +102,23 @@ class Node {
   virtual Result<void> unload_model(const std::string& model) = 0;  // on every node
   virtual Result<void> revoke(
       const std::string& node) = 0;  // id or name: shut out of the cluster for good
+
+  // What can be fetched, and what is being fetched. A node may have no downloads.
+  virtual const ModelCatalog& catalog() const {
+    static const ModelCatalog none;
+    return none;
+  }
+  virtual Downloads* downloads() const { return nullptr; }
+  // The download that brings what is needed to answer with a model which is not here, where one is
+  // known and may be started without asking. Nothing to wait for when it is here; what is not known
+  // is left to find_model to say.
+  virtual Result<std::optional<uint64_t>> bring_model(const std::string&) {
+    return std::optional<uint64_t>();
+  }
+  // From the downloads folder. How many bytes that frees.
+  virtual Result<uint64_t> remove_model(const std::string&) {
+    return unsupported("this node keeps no models");
+  }
 
   // A new snapshot may be worth showing; used by the page's event stream.
   virtual uint64_t status_version() const = 0;

@@ -60,6 +60,19 @@ PlacementLookup PlacementBook::find(const std::string& fingerprint,
   return best;
 }
 
+std::string PlacementBook::progress(const Placement& placement) const {
+  std::string text;
+  each([&](const NodeId& node, const PlacementInfo& listed) {
+    if (listed.placement.id != placement.id || listed.state != PlacementState::loading ||
+        listed.why.empty())
+      return;
+    if (!text.empty()) text += "; ";
+    if (placement.stages.size() > 1) text += membership_.name(node) + ": ";
+    text += listed.why;
+  });
+  return text;
+}
+
 uint64_t PlacementBook::highest_epoch(const std::string& fingerprint) const {
   uint64_t highest = 0;
   each([&](const NodeId&, const PlacementInfo& listed) {

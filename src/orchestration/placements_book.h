@@ -31,6 +31,8 @@ class PlacementBook {
   // One entry per placement, ready first.
   std::vector<PlacementInfo> all() const;
   const Placement* by_id(PlacementId id) const;
+  // How far the members are that load it, for people; "" when none says.
+  std::string progress(const Placement& placement) const;
 
  private:
   void each(const std::function<void(const NodeId&, const PlacementInfo&)>& visit) const;

@@ -193,6 +193,14 @@ void HeldPlacements::on_loaded(PlacementId id) {
   answer(*stage);
 }
 
+void HeldPlacements::on_loading(PlacementId id, std::string progress) {
+  constexpr size_t kMostBytes = 200;
+  HeldStage* stage = find(id);
+  if (stage == nullptr || stage->state != HeldStage::State::loading) return;
+  progress.resize(std::min(progress.size(), kMostBytes));
+  stage->progress = std::move(progress);
+}
+
 void HeldPlacements::on_load_failed(PlacementId id, const Error& error) {
   const HeldStage* stage = find(id);
   if (stage == nullptr) return;
@@ -435,7 +443,8 @@ std::vector<PlacementInfo> HeldPlacements::infos() const {
     const bool idle = stage.head() && stage.state == HeldStage::State::ready &&
                       stage.sessions.size() == 0 &&
                       context_.now_us - stage.idle_since_us >= kIdleUs;
-    infos.push_back({stage.placement, state, "", idle ? context_.now_us - stage.idle_since_us : 0});
+    infos.push_back({stage.placement, state, state == PlacementState::loading ? stage.progress : "",
+                     idle ? context_.now_us - stage.idle_since_us : 0});
   }
   return infos;
 }
@@ -445,11 +454,11 @@ bool HeldPlacements::take_changed() {
   size_t i = 0;
   for (const auto& [id, stage] : held_) {
     if (changed) break;
-    changed = published_[i++] != std::pair(id, stage.state);
+    changed = published_[i++] != Published{id, stage.state, stage.progress};
   }
   if (!changed) return false;
   published_.clear();
-  for (const auto& [id, stage] : held_) published_.emplace_back(id, stage.state);
+  for (const auto& [id, stage] : held_) published_.push_back({id, stage.state, stage.progress});
   return true;
 }
 

@@ -41,6 +41,7 @@ struct HeldStage {
   int64_t idle_since_us = 0;      // head: without sessions
   int64_t unlisted_since_us = 0;  // a member's facts do not name it
   std::string drain_reason;
+  std::string progress;  // while it loads, for people
 
   bool head() const { return index == 0; }
   bool tail() const { return index + 1 == placement.stages.size(); }
@@ -56,6 +57,7 @@ class HeldPlacements {
   void on_drop(const NodeId& from, const PlacementDrop& drop);
   void on_gone(const NodeId& from, const PlacementGone& gone);
   void on_loaded(PlacementId id);
+  void on_loading(PlacementId id, std::string progress);
   void on_load_failed(PlacementId id, const Error& error);
   void on_output(StageOutput output);
 
@@ -105,7 +107,13 @@ class HeldPlacements {
   std::map<PlacementId, HeldStage> held_;
   std::set<PlacementId> dropped_;
   std::deque<PlacementId> dropped_order_;
-  std::vector<std::pair<PlacementId, HeldStage::State>> published_;
+  struct Published {
+    PlacementId id;
+    HeldStage::State state;
+    std::string progress;
+    bool operator==(const Published&) const = default;
+  };
+  std::vector<Published> published_;
   uint64_t measured_free_bytes_ = 0;
   int64_t promised_bytes_ = 0;  // since the last measurement; may be negative after a drop
 };

@@ -108,7 +108,13 @@ std::string Sessions::describe(const Placement& placement) const {
 }
 
 void Sessions::announce(Request& request, const PlacementLookup& lookup) {
-  if (request.announced || lookup.placement.stages.empty()) return;
+  if (lookup.placement.stages.empty()) return;
+  if (request.announced) {
+    std::string progress = book_.progress(lookup.placement);
+    if (progress.empty() || progress == request.progress) return;
+    request.progress = std::move(progress);
+    return notice(request, request.progress);
+  }
   request.announced = true;
   const size_t count = lookup.placement.stages.size();
   notice(request, fmt::format("loading {} on {} node{} ({})", request.card.id, count,

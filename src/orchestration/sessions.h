@@ -67,6 +67,7 @@ class Sessions {
     std::string trouble;           // why it is not running, for people
     std::string last_refusal;      // the last plan's failure, for people
     bool announced = false;
+    std::string progress;  // of the placement that is loaded for it, as last told
   };
   struct Closing {
     PlacementId placement;

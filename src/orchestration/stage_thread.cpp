@@ -50,7 +50,11 @@ void StageThread::run() {
   set_thread_name(fmt::format("exo-stage-{}", load_.stage_index));
   const PlacementId id = load_.placement.id;
   try {
-    auto engine = options_.make_engine(load_.placement, load_.stage_index);
+    const LoadWatch watch{[this] { return stopping_.load(); },
+                          [this, id](std::string progress) {
+                            post(ShardLoading{id, std::move(progress)});
+                          }};
+    auto engine = options_.make_engine(load_.placement, load_.stage_index, watch);
     if (!engine.ok()) {
       post(ShardLoadFailed{id, engine.error()});
     } else {

@@ -17,9 +17,15 @@
 
 namespace exo {
 
+// What a long load looks at and tells. On the engine thread.
+struct LoadWatch {
+  std::function<bool()> stopped;          // nobody wants it any more
+  std::function<void(std::string)> tell;  // how far it is, for people
+};
+
 // Loads a stage's weights; on the engine thread, may take long.
 using EngineFactory = std::function<Result<std::unique_ptr<InferenceEngine>>(
-    const Placement& placement, size_t stage_index)>;
+    const Placement& placement, size_t stage_index, const LoadWatch& watch)>;
 
 class StageThread {
  public:

@@ -114,8 +114,8 @@ class TestCluster {
     node.models = options.models;
     node.make_engine = options.make_engine;
     if (!node.make_engine)
-      node.make_engine = [](const Placement& placement,
-                            size_t stage) -> Result<std::unique_ptr<InferenceEngine>> {
+      node.make_engine = [](const Placement& placement, size_t stage,
+                            const LoadWatch&) -> Result<std::unique_ptr<InferenceEngine>> {
         return make_fake_engine(placement, stage);
       };
     node.device.host_name = node.name;

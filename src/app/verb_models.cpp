@@ -1,0 +1,230 @@
+// exo models, download, rm: which models there are, here and to be had.
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <optional>
+#include <string>
+
+#include "app/api_answer.h"
+#include "app/api_client.h"
+#include "app/console.h"
+#include "app/local_model.h"
+#include "app/verbs.h"
+
+namespace exo {
+namespace {
+
+constexpr int kBarCells = 24;
+
+// Ctrl-C: what came so far is kept. Signal handlers may only touch lock-free atomics.
+std::atomic<bool> g_stop_download{false};
+void on_interrupt(int) { g_stop_download.store(true); }
+
+std::string state_of(const JsonObject& model) {
+  if (flag_of(model, "loaded")) return "loaded";
+  if (flag_of(model, "downloading")) return "downloading";
+  const uint64_t held = bytes_of(model, "held_bytes"), all = bytes_of(model, "file_bytes");
+  if (held == all) return "on disk";
+  return fmt::format("{} % on disk", held * 100 / all);
+}
+
+std::string fit_of(const JsonObject& model) {
+  const std::string state = text_of(model, "state");
+  if (state == "fits") return "fits";
+  if (state == "downloading") return state;
+  if (state == "unsupported") return "cannot be run yet";
+  if (state == "too_large") return "too large by " + format_bytes(bytes_of(model, "missing_bytes"));
+  return "can be downloaded";
+}
+
+std::string parameters_of(const JsonObject& model) {
+  const double count = number_of(model, "parameter_count");
+  if (count == 0) return "-";
+  return count >= 1e9 ? fmt::format("{:.1f}B", count / 1e9) : fmt::format("{:.1f}M", count / 1e6);
+}
+
+void print_models(const JsonObject& models) {
+  std::vector<Row> rows;
+  for (const Json& model : list_of(models, "data")) {
+    const JsonObject& object = model.as_object();
+    rows.push_back({text_of(object, "id") + (flag_of(object, "default") ? " *" : ""),
+                    format_bytes(bytes_of(object, "size_bytes")), parameters_of(object),
+                    text_of(object, "weight_dtype"),
+                    fmt::format("{:.0f}", number_of(object, "context_length")), state_of(object),
+                    text_of(object, "source")});
+  }
+  for (const Json& model : list_of(models, "known")) {
+    const JsonObject& object = model.as_object();
+    const JsonArray& variants = list_of(object, "variants");
+    const JsonObject none;
+    const JsonObject& first = variants.empty() ? none : variants.front().as_object();
+    const uint64_t bytes = bytes_of(object, "size_bytes");
+    rows.push_back({text_of(object, "id"), bytes == 0 ? "-" : "~" + format_bytes(bytes),
+                    parameters_of(object), text_of(first, "quantisation"),
+                    fmt::format("{:.0f}", number_of(object, "context_length")), fit_of(object),
+                    text_of(first, "source")});
+  }
+  std::fputs(
+      format_table({"MODEL", "SIZE", "PARAMETERS", "WEIGHTS", "CONTEXT", "STATE", "SOURCE"}, rows)
+          .c_str(),
+      stdout);
+}
+
+// What lies on this disk, judged by the store alone.
+int print_disk(const CommandLine& line) {
+  const ModelStore store(model_store_options());
+  std::vector<Row> rows;
+  JsonArray list;
+  for (const StoredModel& model : store.list()) {
+    std::string state = "not from a hub";
+    const auto record = read_source_record(model.path);
+    if (record.ok() && *record) {
+      const auto held = held_bytes(model.path, **record);
+      state = !held.ok()         ? "unreadable"
+              : held->complete() ? "complete, proved by its hashes"
+              : held->held == 0  ? "begun"
+                                 : fmt::format("{} % here, unproved until it is complete",
+                                               held->held * 100 / held->total);
+    }
+    const uint64_t bytes = disk_bytes(model.path);
+    rows.push_back({model.id, format_bytes(bytes), state, model.path.string()});
+    list.push_back(JsonObject{
+        {"id", model.id}, {"disk_bytes", bytes}, {"state", state}, {"path", model.path.string()}});
+  }
+  if (line.json)
+    print_json(JsonObject{{"data", std::move(list)}});
+  else
+    std::fputs(format_table({"MODEL", "ON DISK", "STATE", "PATH"}, rows).c_str(), stdout);
+  return 0;
+}
+
+void show_progress(const std::string& model, const DownloadStatus& status) {
+  if (::isatty(STDERR_FILENO) != 1) return;
+  const int full = status.total_bytes == 0
+                       ? 0
+                       : static_cast<int>(status.done_bytes * kBarCells / status.total_bytes);
+  std::string bar;
+  for (int i = 0; i < kBarCells; ++i) bar += i < full ? "█" : "░";
+  std::fprintf(stderr, "\r\x1b[K%s  %s  %s", model.c_str(), bar.c_str(), describe(status).c_str());
+}
+
+DownloadStatus status_of_json(const JsonObject& object) {
+  DownloadStatus status;
+  status.id = bytes_of(object, "id");
+  status.model = text_of(object, "model");
+  const std::string state = text_of(object, "state");
+  for (const auto known : {DownloadStatus::State::done, DownloadStatus::State::failed,
+                           DownloadStatus::State::cancelled})
+    if (state == to_string(known)) status.state = known;
+  status.error = unavailable(text_of(object, "error"));
+  status.total_bytes = bytes_of(object, "total_bytes");
+  status.done_bytes = bytes_of(object, "done_bytes");
+  status.fetched_bytes = bytes_of(object, "fetched_bytes");
+  status.bytes_per_s = number_of(object, "bytes_per_s");
+  return status;
+}
+
+// By the node that runs here.
+Result<DownloadStatus> download_by_node(const ApiClient& client, const std::string& model) {
+  DownloadStatus last;
+  ApiClient::StreamHandlers handlers;
+  handlers.on_data = [&](std::string_view data) {
+    const auto json = parse_json(data);
+    if (!json.ok() || !json->is_object()) return;
+    last = status_of_json(json->get_object());
+    show_progress(model, last);
+  };
+  handlers.stop = &g_stop_download;
+  TRY(client.post_stream("/v1/models/download", JsonObject{{"model", model}, {"stream", true}},
+                         handlers));
+  if (g_stop_download) {
+    (void)client.remove(fmt::format("/v1/models/downloads/{}", last.id));
+    last.state = DownloadStatus::State::cancelled;
+  }
+  return last;
+}
+
+Result<DownloadStatus> download_here(const std::string& model, bool offline) {
+  const auto downloads = make_downloads(model_store_options(), offline);
+  const uint64_t id = TRY(downloads->start(model, Downloads::Extent::all));
+  DownloadStatus status;
+  do {
+    status = downloads->wait(id, 250);
+    show_progress(model, status);
+    if (g_stop_download) downloads->cancel(id);
+  } while (status.state == DownloadStatus::State::running);
+  return status;
+}
+
+}  // namespace
+
+int run_models(const CommandLine& line) {
+  if (line.cluster.disk_models) return print_disk(line);
+  const Result<ApiClient> client = find_local_node();
+  if (!client.ok()) return fail(client.error());
+  const Result<Json> answer =
+      client->get(line.cluster.all_models ? "/v1/models?all=1" : "/v1/models");
+  if (!answer.ok()) return fail(answer.error());
+  if (!answer->is_object()) return fail(corrupt("the node's answer is not understood"));
+  if (line.json)
+    print_json(*answer);
+  else
+    print_models(answer->get_object());
+  return 0;
+}
+
+int run_download(const CommandLine& line) {
+  const std::string& model = line.cluster.model;
+  std::signal(SIGINT, on_interrupt);
+  const Result<ApiClient> client = find_local_node();
+  const Result<DownloadStatus> status = client.ok() && !line.node.offline
+                                            ? download_by_node(*client, model)
+                                            : download_here(model, line.node.offline);
+  if (::isatty(STDERR_FILENO) == 1) std::fputs("\r\x1b[K", stderr);
+  if (!status.ok()) return fail(status.error());
+  if (line.json)
+    print_json(JsonObject{{"model", model},
+                          {"state", std::string(to_string(status->state))},
+                          {"total_bytes", status->total_bytes},
+                          {"fetched_bytes", status->fetched_bytes}});
+  switch (status->state) {
+    case DownloadStatus::State::failed:
+      return fail(status->error);
+    case DownloadStatus::State::done:
+      if (!line.json)
+        std::printf("%s is here: %s, %s of it fetched now\n", model.c_str(),
+                    format_bytes(status->total_bytes).c_str(),
+                    format_bytes(status->fetched_bytes).c_str());
+      return 0;
+    default:
+      std::fprintf(stderr, "stopped; `exo download %s` goes on where it was\n", model.c_str());
+      return 130;
+  }
+}
+
+int run_rm(const CommandLine& line) {
+  const std::string& model = line.cluster.model;
+  uint64_t freed = 0;
+  if (const Result<ApiClient> client = find_local_node(); client.ok()) {
+    const Result<Json> answer = client->remove("/v1/models/" + model);
+    if (!answer.ok()) return fail(answer.error());
+    if (answer->is_object()) freed = bytes_of(answer->get_object(), "freed_bytes");
+  } else {
+    ModelStore store(model_store_options());
+    const auto stored = store.find(model);
+    if (!stored.ok()) return fail(stored.error());
+    const auto bytes = store.remove(*stored);
+    if (!bytes.ok()) return fail(bytes.error());
+    freed = *bytes;
+  }
+  if (line.json)
+    print_json(JsonObject{{"model", model}, {"freed_bytes", freed}});
+  else
+    std::printf("%s is removed; that frees %s\n", model.c_str(), format_bytes(freed).c_str());
+  return 0;
+}
+
+}  // namespace exo

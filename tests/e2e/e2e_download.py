@@ -1,0 +1,313 @@
+#!/usr/bin/env python3
+"""Models from a hub (the double in tests/hub): found by name, fetched, resumed, refused, removed, split over nodes."""
+import json, os, pathlib, shutil, signal, struct, subprocess, sys, tempfile, time, urllib.error, urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "hub"))
+from harness import EXO, ROOT, Cluster, check, finish, wait_until
+from hub_double import GOOD_TOKEN, HubDouble
+
+DEMO = ROOT / "models" / "demo"
+ANSWER = "exo joins your everyday devices into one peer-to-peer cluster"
+QUESTION = ("--prompt", "What is exo?", "--temperature", "0")
+
+
+def make_repo(folder, files=6):
+    """The demo model as a hub would have it: another fingerprint, its weights in several files."""
+    folder.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json", "special_tokens_map.json"):
+        shutil.copy(DEMO / name, folder / name)
+    config = json.loads((DEMO / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "_name_or_path": "from a hub"}))
+    (folder / "README.md").write_text("not wanted")
+    data = (DEMO / "model.safetensors").read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    tensors = {k: v for k, v in json.loads(data[8:8 + size]).items() if k != "__metadata__"}
+    base, names, weight_map = 8 + size, sorted(tensors, key=lambda n: tensors[n]["data_offsets"]), {}
+    for i in range(files):
+        name = f"model-{i + 1:05}-of-{files:05}.safetensors"
+        header, body = {}, b""
+        for tensor in names[i * len(names) // files:(i + 1) * len(names) // files]:
+            begin, end = tensors[tensor]["data_offsets"]
+            header[tensor] = {**tensors[tensor], "data_offsets": [len(body), len(body) + end - begin]}
+            body += data[base + begin:base + end]
+            weight_map[tensor] = name
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        (folder / name).write_bytes(struct.pack("<Q", len(text)) + text + body)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return folder
+
+
+FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="exo-hub-"))
+REPO = make_repo(FOLDER / "tiny")
+SIZE = sum(path.stat().st_size for path in REPO.glob("*.safetensors"))
+GGUF = FOLDER / "gguf"
+(GGUF / "in").mkdir(parents=True)
+subprocess.run([EXO, "convert", DEMO, GGUF / "in" / "demo-Q8_0.gguf", "--quantize", "q8_0"], check=True, capture_output=True)
+HUB = HubDouble({"test/tiny": REPO, "test/gated": REPO, "test/gguf": GGUF}, gated=["test/gated"]).start()
+os.environ.update(HF_ENDPOINT=HUB.endpoint, HF_HOME=str(FOLDER), OLLAMA_MODELS=str(FOLDER / "ollama"))
+os.environ.pop("HF_TOKEN", None)
+CARDS = {"cards": [{"id": "tiny-3b", "aliases": ["tiny"], "family": "llama", "licence": "apache-2.0",
+                    "variants": [{"format": "safetensors", "quantisation": "bf16", "repo": "test/tiny"}]}]}
+
+
+class HubCluster(Cluster):
+    def __init__(self):
+        super().__init__()
+        self.add_card("config")
+
+    def add_card(self, config):
+        cards = self.folder / config / "models"
+        cards.mkdir(parents=True, exist_ok=True)
+        (cards / "tiny.json").write_text(json.dumps(CARDS))
+
+    def shard(self, home="home"):
+        """(bytes of weights really on disk, the folder)"""
+        folder = self.folder / home / "downloads" / "test--tiny"
+        return sum(p.stat().st_blocks * 512 for p in folder.glob("*.safetensors*") if p.suffix != ".json"), folder
+
+
+with Cluster() as alone:
+    RIGHT_GGUF = alone.command("run", str(GGUF / "in" / "demo-Q8_0.gguf"), *QUESTION, "--discovery-module", "none")
+    assert RIGHT_GGUF.returncode == 0 and len(RIGHT_GGUF.stdout) > 20, RIGHT_GGUF
+
+
+def events_of(node, path, body):
+    """(comments, data) of server-sent events."""
+    request = urllib.request.Request(node.url(path), json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        for line in answer:
+            if line.startswith(b"data: {"):
+                yield json.loads(line[6:])
+
+
+def call(node, method, path, body=None):
+    """(status, answer)"""
+    request = urllib.request.Request(node.url(path), None if body is None else json.dumps(body).encode(),
+                                     {"Content-Type": "application/json"}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+@check
+def run_by_name():
+    """exo run NAME fetches a model of a card first, and only once"""
+    with HubCluster() as cluster:
+        HUB.behave()
+        refused = cluster.command("run", "tiny", *QUESTION, "--discovery-module", "none", "--no-auto-download")
+        assert refused.returncode == 1 and "exo download tiny" in refused.stderr and not HUB.sent, refused
+        first = cluster.command("run", "tiny", *QUESTION, "--discovery-module", "none")
+        assert first.returncode == 0 and first.stdout.startswith(ANSWER), first
+        assert HUB.large_bytes() <= SIZE * 1.02, (HUB.large_bytes(), SIZE)
+        assert not HUB.sent["README.md"]
+        HUB.behave()
+        again = cluster.command("run", "tiny-3b", *QUESTION, "--discovery-module", "none", "--offline")
+        assert again.returncode == 0 and again.stdout == first.stdout and not HUB.sent, (again, HUB.sent)
+        disk = json.loads(cluster.command("models", "--disk", "--json").stdout)["data"]
+        assert [m["state"] for m in disk if m["id"] == "tiny-3b"] == ["complete, proved by its hashes"], disk
+
+
+@check
+def run_by_address():
+    """exo run hf.co/ORG/NAME needs no card; what is unknown, gated or offline gets one clear sentence"""
+    with HubCluster() as cluster:
+        HUB.behave()
+        there = cluster.command("run", "hf.co/test/tiny", *QUESTION, "--discovery-module", "none")
+        assert there.returncode == 0 and there.stdout.startswith(ANSWER), there
+        for model, flags, sentence in [("hf.co/test/none", [], "check the name, or set HF_TOKEN"), ("hf.co/test/gated", [], "is gated"),
+                                       ("hf.co/test/none", ["--offline"], "offline"), ("no-such-card", [], "exo models --all")]:
+            said = cluster.command("download", model, *flags)
+            assert said.returncode == 1 and sentence in said.stderr and said.stderr.count("\n") == 1, said
+        os.environ["HF_TOKEN"] = GOOD_TOKEN
+        try:
+            HUB.behave()
+            let_in = cluster.command("download", "hf.co/test/gated", "--json")
+            assert let_in.returncode == 0 and json.loads(let_in.stdout)["state"] == "done", let_in
+            assert {token for where, token in HUB.seen_tokens if where == "hub"} == {GOOD_TOKEN}
+            assert {token for where, token in HUB.seen_tokens if where == "large"} == {""}, "the token left the hub"
+        finally:
+            del os.environ["HF_TOKEN"]
+
+
+@check
+def gguf_by_quantisation():
+    """hf.co/ORG/NAME:QUANTISATION is one GGUF file of a repo, also one in a folder"""
+    with HubCluster() as cluster:
+        HUB.behave()
+        answer = cluster.command("run", "hf.co/test/gguf:q8_0", *QUESTION, "--discovery-module", "none")
+        assert answer.returncode == 0 and answer.stdout == RIGHT_GGUF.stdout, (answer, RIGHT_GGUF)
+        said = cluster.command("download", "hf.co/test/gguf:q4_0")
+        assert said.returncode == 1 and "demo-Q8_0.gguf" in said.stderr, said
+
+
+@check
+def killed_download():
+    """a download killed at any moment goes on where it was, and less than a piece comes twice"""
+    with HubCluster() as cluster:
+        speed, kills = 200_000, 0
+        HUB.behave(speed=speed)
+        for wait_s in (1.5, 2.5, 3.5):
+            process = subprocess.Popen([EXO, "download", "tiny"], env=cluster.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(wait_s)
+            kills += process.poll() is None
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        HUB.wrong = {}
+        done = cluster.command("download", "tiny", "--json")
+        assert done.returncode == 0 and json.loads(done.stdout)["state"] == "done", done
+        again = HUB.large_bytes() - SIZE
+        # Kept is what was there a second before; six files come over as many connections.
+        assert kills > 0 and again < kills * 6 * speed * 1.3, (kills, again)
+        print(f"   {kills} kills, {again / SIZE:.3f} of the model came again")
+        for path in REPO.glob("*.safetensors"):
+            assert (cluster.shard()[1] / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+@check
+def node_downloads():
+    """a node fetches on request, tells how far it is, removes, and chats with a model it has to fetch first"""
+    with HubCluster() as cluster:
+        HUB.behave(speed=4_000_000)
+        node = cluster.start("--discovery-module", "none")
+        request = urllib.request.Request(node.url("/v1/chat/completions"), json.dumps(
+            {"model": "tiny", "messages": [{"role": "user", "content": "What is exo?"}], "temperature": 0, "stream": True}).encode(),
+            {"Content-Type": "application/json"})
+        text, comments = "", []
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            for line in answer:
+                if line.startswith(b": "):
+                    comments.append(line.decode())
+                if line.startswith(b"data: {"):
+                    text += "".join(c["delta"].get("content") or "" for c in json.loads(line[6:])["choices"])
+        assert text.startswith(ANSWER) and any("downloading tiny" in c for c in comments), (text, comments)
+        HUB.behave()
+        assert cluster.command("download", "tiny", "--json").returncode == 0
+        known = node.get("/v1/models?all=1")
+        assert any(m["id"] == "tiny-3b" and m["held_bytes"] == m["file_bytes"] for m in known["data"]), known["data"]
+        assert any(m["id"] == "llama-3.2-3b" and m["state"] in ("fits", "too_large") for m in known["known"])
+        table = cluster.command("models", "--all").stdout
+        assert "tiny-3b" in table and "llama-3.2-3b" in table, table
+        loaded = cluster.command("rm", "tiny")
+        assert loaded.returncode == 1 and "exo unload" in loaded.stderr, loaded
+        assert cluster.command("unload", "tiny").returncode == 0
+        wait_until(lambda: not node.layers(), 5, "the model is unloaded")
+        wait_until(lambda: cluster.command("rm", "tiny").returncode == 0, 5, "the model is removed")
+        assert not cluster.shard()[1].exists()
+        foreign = cluster.command("rm", "demo")
+        assert foreign.returncode == 1 and "left alone" in foreign.stderr, foreign
+        assert [d["state"] for d in node.get("/v1/models/downloads")["data"]].count("done") >= 2
+
+
+@check
+def downloads_by_api():
+    """by HTTP a download is followed, joined, cancelled, resumed and removed; a bad one says why"""
+    with HubCluster() as cluster:
+        HUB.behave(speed=400_000)
+        node = cluster.start("--discovery-module", "none")
+        done = []
+        for event in events_of(node, "/v1/models/download", {"model": "tiny", "stream": True}):
+            if event["total_bytes"] == SIZE:
+                done.append(event["done_bytes"])
+            if event["state"] == "running" and event["done_bytes"] > SIZE / 10:
+                listed = {m["id"]: m for m in node.get("/v1/models")["data"]}
+                assert listed["tiny-3b"]["downloading"] and 0 < listed["tiny-3b"]["held_bytes"] < SIZE, listed
+                assert "downloading" in cluster.command("models", "--all").stdout
+                assert call(node, "DELETE", "/v1/models/tiny")[0] == 503
+                assert call(node, "DELETE", f"/v1/models/downloads/{event['id']}")[0] == 200
+        assert event["state"] == "cancelled" and len(done) > 2 and done == sorted(done), (event, done)
+        assert event["bytes_per_s"] > 0 and event["total_bytes"] == SIZE, event
+        HUB.behave()
+        status, answer = call(node, "POST", "/v1/models/download", {"model": "tiny"})
+        assert status == 200 and answer["state"] == "done" and answer["fetched_bytes"] < SIZE * 0.95, answer
+        assert HUB.large_bytes() == answer["fetched_bytes"], (HUB.sent, answer)
+        HUB.behave(api_status=404)
+        for model, code in (("hf.co/test/none", 404), ("no-such-card", 404), ("", 400), ("hf.co/..", 400)):
+            status, answer = call(node, "POST", "/v1/models/download", {"model": model})
+            assert status == code and answer["error"]["message"], (model, status, answer)
+        assert call(node, "DELETE", "/v1/models/downloads/999")[0] == 404
+        status, answer = call(node, "DELETE", "/v1/models/tiny-3b")
+        assert status == 200 and answer["freed_bytes"] >= SIZE and not cluster.shard()[1].exists(), answer
+
+
+@check
+def load_downloads():
+    """exo load fetches the model first; a node that may not fetch says what to do"""
+    with HubCluster() as cluster:
+        HUB.behave()
+        node = cluster.start("--discovery-module", "none")
+        loaded = cluster.command("load", "tiny")
+        assert loaded.returncode == 0 and node.layers(), loaded
+        assert HUB.large_bytes() <= SIZE * 1.02, HUB.sent
+    for flag, sentence in (("--no-auto-download", "exo download tiny"), ("--offline", "offline")):
+        with HubCluster() as cluster:
+            HUB.behave()
+            node = cluster.start("--discovery-module", "none", flag)
+            for path in ("/v1/models/load", "/v1/chat/completions"):
+                status, answer = call(node, "POST", path, {"model": "tiny", "messages": [{"role": "user", "content": "x"}]})
+                assert status >= 400 and sentence in answer["error"]["message"], (flag, path, answer)
+            assert not HUB.sent and not HUB.requests, (flag, HUB.sent)
+
+
+@check
+def other_folders():
+    """models in read-only folders run and are left alone; a home that cannot be written is named"""
+    with HubCluster() as cluster:
+        HUB.behave()
+        shared = cluster.folder / "shared"
+        shutil.copytree(REPO, shared / "Shared-Model")
+        os.environ["EXO_MODELS_READ_ONLY_DIRS"] = f"/not/there:{shared}"
+        try:
+            answer = cluster.command("run", "shared-model", *QUESTION, "--discovery-module", "none")
+            assert answer.returncode == 0 and answer.stdout.startswith(ANSWER) and not HUB.sent, answer
+            removed = cluster.command("rm", "Shared-Model")
+            assert removed.returncode == 1 and "left alone" in removed.stderr, removed
+        finally:
+            del os.environ["EXO_MODELS_READ_ONLY_DIRS"]
+        (cluster.folder / "home").write_text("no folder")
+        refused = cluster.command("download", "tiny")
+        assert refused.returncode == 1 and str(cluster.folder / "home") in refused.stderr, refused
+        assert refused.stderr.count("\n") == 1, refused
+
+
+@check
+def own_layers_only():
+    """three nodes of separate homes fetch each their own layers, each byte once, and answer as one node does"""
+    with HubCluster() as cluster:
+        HUB.behave()
+        for i in range(3):
+            cluster.start("--wait-for-peers", "0", env={"EXO_HOME": str(cluster.folder / f"home-{i}")})
+        node = cluster.nodes[0].wait_nodes(3)
+        assert node.chat("What is exo?", model="tiny").startswith(ANSWER)
+        assert len(node.layers()) == 3, node.topology()["placements"]
+        held = [cluster.shard(f"home-{i}")[0] for i in range(3)]
+        assert all(0 < size < SIZE * 0.75 for size in held), (held, SIZE)
+        print(f"   {HUB.large_bytes() / SIZE:.3f} of the model's size fetched by three nodes, on disk {[round(h / SIZE, 2) for h in held]}")
+
+
+@check
+def ollama_models():
+    """what Ollama has pulled is listed and left alone"""
+    with HubCluster() as cluster:
+        blobs, manifest = FOLDER / "ollama" / "blobs", FOLDER / "ollama" / "manifests" / "registry.ollama.ai" / "library" / "tiny" / "latest"
+        gguf = GGUF / "in" / "demo-Q8_0.gguf"
+        digest = "ab" * 32
+        blobs.mkdir(parents=True)
+        manifest.parent.mkdir(parents=True)
+        shutil.copy(gguf, blobs / f"sha256-{digest}")
+        manifest.write_text(json.dumps({"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{digest}"}]}))
+        disk = json.loads(cluster.command("models", "--disk", "--json").stdout)["data"]
+        assert any(m["id"] == "ollama/tiny:latest" for m in disk), disk
+        before = sorted((p.name, p.stat().st_mtime_ns) for p in (FOLDER / "ollama").rglob("*"))
+        answer = cluster.command("run", "ollama/tiny:latest", *QUESTION, "--discovery-module", "none", "--offline")
+        assert answer.returncode == 0 and answer.stdout == RIGHT_GGUF.stdout, (answer, RIGHT_GGUF)
+        assert before == sorted((p.name, p.stat().st_mtime_ns) for p in (FOLDER / "ollama").rglob("*"))
+        removed = cluster.command("rm", "ollama/tiny:latest")
+        assert removed.returncode == 1 and "left alone" in removed.stderr, removed
+
+
+HUB.stop()
+shutil.rmtree(FOLDER, ignore_errors=True)
+finish()
