@@ -90,11 +90,13 @@ void shorten_id(JsonObject& object, std::string_view key) {
 
 // What a message needs before this template reads it.
 void adapt(const OutputSyntax& syntax, JsonObject& message) {
-  const Json* thought = message.if_contains("reasoning_content");
   // gpt-oss calls it so, and refuses it beside the content of a message with calls.
   const bool silent = message["content"] == Json("") || message["content"].is_null();
-  if (syntax.channels && thought != nullptr && (silent || !message.contains("tool_calls")))
-    message["thinking"] = Json(*thought);
+  if (syntax.channels && message.contains("reasoning_content") &&
+      (silent || !message.contains("tool_calls"))) {
+    Json thought = message.at("reasoning_content");  // a copy: the object grows
+    message["thinking"] = std::move(thought);
+  }
   if (!syntax.nine_character_ids) return;
   shorten_id(message, "tool_call_id");
   Json* calls = message.if_contains("tool_calls");
