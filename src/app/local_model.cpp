@@ -61,12 +61,14 @@ ModelStoreOptions model_store_options() {
   return options;
 }
 
-std::shared_ptr<Downloads> make_downloads(const ModelStoreOptions& store, bool offline) {
+std::shared_ptr<Downloads> make_downloads(const ModelStoreOptions& store, bool offline,
+                                          std::shared_ptr<Neighbours> neighbours) {
   ShardDownloader::Options options;
   options.downloads = store.downloads;
   options.hub = hub_options_from_environment();
   options.hub.offline |= offline;
   options.hub.http.user_agent = std::string("exo/") + EXO_VERSION;
+  options.neighbours = std::move(neighbours);
   return std::make_shared<Downloads>(std::move(options), store.catalog);
 }
 

@@ -19,7 +19,8 @@
 namespace exo {
 
 ModelStoreOptions model_store_options();  // folders and cards of this device
-std::shared_ptr<Downloads> make_downloads(const ModelStoreOptions& store, bool offline);
+std::shared_ptr<Downloads> make_downloads(const ModelStoreOptions& store, bool offline,
+                                          std::shared_ptr<Neighbours> neighbours = nullptr);
 // Where `model` lies: an existing path is taken as it is, else the store must know the name.
 Result<std::filesystem::path> local_model_path(const std::string& model);
 Result<WeightFormat> parse_weight_format(const std::string& quantize);  // "", "q8_0", "q4_0"

@@ -17,6 +17,7 @@
 #include "networking/manual_discovery.h"
 #include "networking/udp_discovery.h"
 #include "orchestration/engine_factory.h"
+#include "orchestration/file_exchange.h"
 #include "orchestration/model_library.h"
 #include "orchestration/revocation_keeper.h"
 
@@ -138,7 +139,8 @@ Result<std::unique_ptr<NodeSetup>> NodeSetup::start(const NodeFlags& flags, uint
   parts.identity = TRY(Identity::open({config_dir(), environment("EXO_CLUSTER_KEY")}));
   const ModelStoreOptions store = model_store_options();
   parts.models = make_disk_model_library(store);
-  const std::shared_ptr<Downloads> downloads = make_downloads(store, flags.offline);
+  const auto files = std::make_shared<FileExchange>(store.downloads);
+  const std::shared_ptr<Downloads> downloads = make_downloads(store, flags.offline, files);
 
   NodeOptions options;
   options.device = probe_device();
@@ -170,6 +172,7 @@ Result<std::unique_ptr<NodeSetup>> NodeSetup::start(const NodeFlags& flags, uint
   };
   options.models = parts.models;
   options.downloads = downloads;
+  options.files = files;
   options.auto_download = flags.auto_download;
   options.store = store;
   EngineFactoryOptions engines{flags.inference_engine, flags.threads, {}};

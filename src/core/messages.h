@@ -4,6 +4,7 @@
 // stale senders learn. Times are microseconds of the sender's own monotonic clock, if nothing else.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <variant>
@@ -11,6 +12,7 @@
 
 #include "base/result.h"
 #include "core/batch.h"
+#include "core/byte_range.h"
 #include "core/device.h"
 #include "core/ids.h"
 #include "core/placement.h"
@@ -191,10 +193,27 @@ struct StageError {
   Error error;
 };  // compute failed
 
+// --- files of models: what a neighbour has is not asked of the hub ---
+
+struct FileRequest {
+  uint64_t request = 0;           // the asker's number; comes back
+  std::string source;             // a model at one commit: "hf.co/ORG/NAME@COMMIT:FILE.gguf"
+  std::string file;               // its path inside the repo
+  std::vector<ByteRange> wanted;  // which of it do you have, or fetch yourself? In order
+  ByteRange read;                 // or, when it is not empty: its bytes, please
+};                                // any -> a linked node
+struct FileReply {
+  uint64_t request = 0;
+  std::vector<ByteRange> held;    // of `wanted`, on the sender's disk
+  std::vector<ByteRange> coming;  // of `wanted`, being fetched by the sender
+  std::vector<std::byte> bytes;   // of `read`: all of them or none; travel as raw bytes
+};
+
 using Message =
     std::variant<Heartbeat, Gossip, Leave, Revocations, BandwidthProbe, BandwidthProbeAck,
                  PlacementPropose, PlacementAnswer, PlacementCommit, PlacementDrop, PlacementGone,
                  SessionOpen, SessionReady, SessionAccepted, SessionRefused, SessionClose,
-                 SessionClosed, SessionResume, Forward, BatchResult, Tokens, BatchGap, StageError>;
+                 SessionClosed, SessionResume, Forward, BatchResult, Tokens, BatchGap, StageError,
+                 FileRequest, FileReply>;
 
 }  // namespace exo

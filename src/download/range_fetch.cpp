@@ -142,8 +142,6 @@ class Fetch {
     auto writer =
         TRY(SparseWriter::open(place_.ops, place_.folder / wanted.file.path, std::move(record)));
     const RangeSet missing = wanted.ranges.without(writer->held());
-    watch_.total_bytes += wanted.ranges.bytes();
-    watch_.done_bytes += wanted.ranges.bytes() - missing.bytes();
     const bool provable = writer->held().prefix_end() == writer->size();
     if (writer->complete() || (missing.empty() && !provable)) return {};
     for (const ByteRange& range : missing.ranges())

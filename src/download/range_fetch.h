@@ -45,6 +45,7 @@ struct FetchPlace {
   uint64_t piece_bytes = 64u << 20;  // asked for at once; flushed at the latest after so many
 };
 
+// Adds to done_bytes and fetched_bytes what comes; the caller counts what is wanted and here.
 Result<void> fetch_ranges(const FetchPlace& place, const std::vector<WantedFile>& wanted,
                           DownloadWatch& watch);
 

@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "core/json.h"
+#include "download/neighbour_fetch.h"
 #include "tensor/sparse_file.h"
 #include "tensor/tensor_index.h"
 
@@ -31,6 +32,8 @@ constexpr uint64_t kFirstSafetensorsBytes = 32u << 10;  // most headers fit
 constexpr uint64_t kFirstGgufBytes = 1u << 20;
 constexpr uint64_t kBridgedBytes = 64u << 10;
 constexpr uint64_t kMostHeaderBytes = 512u << 20;
+constexpr int64_t kNeighbourPatienceMs = 30'000;  // for what a neighbour said it fetches
+constexpr int kNeighbourTurnMs = 200;
 
 Error cancelled() { return {ErrorCode::cancelled, "the download was cancelled"}; }
 
@@ -61,6 +64,14 @@ class FolderLock {
   FolderLock() = default;
   int file_ = -1;
 };
+
+// What counts of a file of the store.
+RangeSet held_ranges(const fs::path& folder, const RepoFile& file) {
+  std::error_code ignored;
+  if (fs::exists(folder / file.path, ignored)) return RangeSet(ByteRange{0, file.size});
+  const auto record = read_sparse_record(folder / file.path);
+  return record.ok() && *record ? (*record)->held : RangeSet();
+}
 
 WantedFile whole(const RepoFile& file) { return {file, RangeSet(ByteRange{0, file.size})}; }
 
@@ -148,14 +159,9 @@ Result<std::optional<SourceRecord>> read_source_record(const fs::path& folder) {
 
 Result<HeldBytes> held_bytes(const fs::path& folder, const SourceRecord& record) {
   HeldBytes bytes;
-  std::error_code ignored;
   for (const RepoFile& file : TRY(weights_in_use(folder, record))) {
     bytes.total += file.size;
-    if (fs::exists(folder / file.path, ignored)) {
-      bytes.held += file.size;
-    } else if (const auto sparse = TRY(read_sparse_record(folder / file.path))) {
-      bytes.held += std::min(sparse->held.bytes(), file.size);
-    }
+    bytes.held += std::min(held_ranges(folder, file).bytes(), file.size);
   }
   return bytes;
 }
@@ -246,7 +252,27 @@ Result<void> ShardDownloader::bring_headers(const fs::path& folder, const Source
   return wanted.empty() ? Result<void>() : bring(folder, record, wanted, watch);
 }
 
-// A file whose hash was wrong was thrown away: it gets one more chance.
+// Neighbours first, the hub for the rest; what a neighbour is fetching is waited for, unless
+// nothing comes of it.
+Result<void> ShardDownloader::bring_once(const FetchPlace& place, const std::string& source,
+                                         const std::vector<WantedFile>& wanted,
+                                         DownloadWatch& watch) const {
+  Neighbours* const neighbours = options_.neighbours.get();
+  World& clock = *options_.hub.world;
+  int64_t patience_until_ms = clock.now_ms() + kNeighbourPatienceMs;
+  while (neighbours != nullptr && clock.now_ms() < patience_until_ms) {
+    NeighbourShare share = TRY(copy_from_neighbours(*neighbours, source, place, wanted, watch));
+    TRY(fetch_ranges(place, share.ours, watch));
+    share.announcements.clear();
+    if (!share.others) break;
+    if (share.copied_bytes > 0 || !share.ours.empty())
+      patience_until_ms = clock.now_ms() + kNeighbourPatienceMs;
+    std::this_thread::sleep_for(std::chrono::milliseconds(kNeighbourTurnMs));
+  }
+  return fetch_ranges(place, wanted, watch);  // what nobody gave; and complete files are proved
+}
+
+// A file whose hash was wrong was thrown away: it gets one more chance, from the hub alone.
 Result<void> ShardDownloader::bring(const fs::path& folder, const SourceRecord& record,
                                     const std::vector<WantedFile>& wanted,
                                     DownloadWatch& watch) const {
@@ -258,10 +284,19 @@ Result<void> ShardDownloader::bring(const fs::path& folder, const SourceRecord& 
                          options_.connections,
                          options_.piece_bytes};
   const uint64_t total = watch.total_bytes, done = watch.done_bytes;
-  auto brought = fetch_ranges(place, wanted, watch);
+  const auto count = [&] {
+    watch.total_bytes = total;
+    watch.done_bytes = done;
+    for (const WantedFile& file : wanted) {
+      const RangeSet missing = file.ranges.without(held_ranges(folder, file.file));
+      watch.total_bytes += file.ranges.bytes();
+      watch.done_bytes += file.ranges.bytes() - missing.bytes();
+    }
+  };
+  count();
+  auto brought = bring_once(place, to_text(record.source), wanted, watch);
   if (brought.ok() || brought.error().code != ErrorCode::corrupt) return brought;
-  watch.total_bytes = total;
-  watch.done_bytes = done;
+  count();
   return fetch_ranges(place, wanted, watch);
 }
 

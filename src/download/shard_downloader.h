@@ -6,11 +6,13 @@
 
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 
 #include "base/result.h"
 #include "download/hub_client.h"
 #include "download/model_source.h"
+#include "download/neighbours.h"
 #include "download/range_fetch.h"
 
 namespace exo {
@@ -21,8 +23,9 @@ class ShardDownloader {
     std::filesystem::path downloads;
     HubOptions hub;
     int connections = 8;
-    uint64_t piece_bytes = 64u << 20;  // a crash costs less than this per connection
-    FileOps* ops = &real_file_ops();   // borrowed
+    uint64_t piece_bytes = 64u << 20;        // a crash costs less than this per connection
+    FileOps* ops = &real_file_ops();         // borrowed
+    std::shared_ptr<Neighbours> neighbours;  // asked before the hub; may be null
   };
   // Name of a weight file in the folder -> wanted bytes. Those close together become one.
   using Ranges = std::map<std::string, RangeSet>;
@@ -43,6 +46,8 @@ class ShardDownloader {
                      const DownloadWatch& watch) const;
   Result<void> bring(const std::filesystem::path& folder, const SourceRecord& record,
                      const std::vector<WantedFile>& wanted, DownloadWatch& watch) const;
+  Result<void> bring_once(const FetchPlace& place, const std::string& source,
+                          const std::vector<WantedFile>& wanted, DownloadWatch& watch) const;
   Result<void> bring_headers(const std::filesystem::path& folder, const SourceRecord& record,
                              DownloadWatch& watch) const;
   std::optional<std::filesystem::path> find_folder(const ModelSource& source) const;

@@ -28,9 +28,10 @@ bool loads(const WeightSpec& spec, const Shard& shard) {
 Held ranges_of(const ModelFiles& model, const Shard& shard) {
   Held held;
   for (const std::string& name :
-       tensors_of_shard(*model.architecture, model.config, *model.tensors, shard))
-    for (const auto& place : model.tensors->places(name).value())
-      held[place.file.filename().string()].add(place.bytes);
+       tensors_of_shard(*model.architecture, model.config, *model.tensors, shard)) {
+    const auto places = model.tensors->places(name).value();
+    for (const auto& place : places) held[place.file.filename().string()].add(place.bytes);
+  }
   return held;
 }
 

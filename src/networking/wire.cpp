@@ -52,6 +52,9 @@ Result<Payload> payload_of(const Message& message) {
     if (!probe->filler.empty())
       return std::make_shared<const std::vector<std::byte>>(probe->filler);
   }
+  if (const auto* reply = std::get_if<FileReply>(&message)) {
+    if (!reply->bytes.empty()) return std::make_shared<const std::vector<std::byte>>(reply->bytes);
+  }
   return Payload();
 }
 

@@ -16,6 +16,8 @@ constexpr int kMaxRows = 1 << 20;
 constexpr int kMaxWidth = 1 << 20;
 constexpr uint64_t kMaxBytes = uint64_t{1} << 60;  // memory of a device, size of a model
 constexpr uint64_t kMaxLayerBytes = uint64_t{1} << 45;
+constexpr int kMaxRanges = 1 << 16;
+constexpr uint64_t kMaxReadBytes = 4u << 20;  // of a file, in one message
 constexpr int kMaxImageEdge = 4096;
 constexpr size_t kNameBytes = 256;
 constexpr size_t kSentenceBytes = 4096;
@@ -362,6 +364,42 @@ Message get(const wire::BandwidthProbe& in, Payload payload, Reader& r) {
   return out;
 }
 
+ByteRange get(const wire::ByteRange& in, Reader& r) {
+  return {r.range(in.begin(), uint64_t{0}, in.end(), "the begin of a range"),
+          r.bytes(in.end(), "the end of a range")};
+}
+
+// In order and disjoint.
+template <class Field>
+std::vector<ByteRange> get_ranges(const Field& in, Reader& r) {
+  std::vector<ByteRange> out;
+  if (!r.count(in.size(), kMaxRanges, "ranges")) return out;
+  uint64_t end = 0;
+  for (const wire::ByteRange& range : in) {
+    out.push_back(get(range, r));
+    if (out.back().begin < end) r.fail("ranges that overlap");
+    end = out.back().end;
+    if (!r.ok()) break;
+  }
+  return out;
+}
+
+Message get(const wire::FileRequest& in, Reader& r) {
+  FileRequest out{in.request(), r.text(in.source(), "model source", kSentenceBytes),
+                  r.text(in.file(), "file", kSentenceBytes), get_ranges(in.wanted(), r),
+                  get(in.read(), r)};
+  if (r.ok() && out.read.size() > kMaxReadBytes) r.fail("more than 4 MiB asked for at once");
+  return out;
+}
+
+Message get(const wire::FileReply& in, const Payload& payload, Reader& r) {
+  FileReply out{in.request(), get_ranges(in.held(), r), get_ranges(in.coming(), r), {}};
+  if (!payload) return out;
+  if (payload->size() > kMaxReadBytes) r.fail("more than 4 MiB of a file at once");
+  out.bytes = *payload;
+  return out;
+}
+
 Message get(const wire::PlacementAnswer& in, Reader& r) {
   return PlacementAnswer{{in.placement()},
                          in.accepted(),
@@ -491,6 +529,8 @@ Message get_control_message(const wire::Control& in, Reader& r) {
                         in.stage_error().run(),
                         in.stage_error().number(),
                         get(in.stage_error().error(), r)};
+    case wire::Control::kFileRequest:
+      return get(in.file_request(), r);
     default:
       return get_placement_message(in, r);
   }
@@ -507,6 +547,8 @@ Result<Message> from_wire(const wire::Control& in, Payload payload) {
     out = get(in.bandwidth_probe(), std::move(payload), r);
   } else if (in.body_case() == wire::Control::kSessionOpen) {
     out = get(in.session_open(), payload, r);
+  } else if (in.body_case() == wire::Control::kFileReply) {
+    out = get(in.file_reply(), payload, r);
   } else if (payload) {
     r.fail("a payload on a message that has none");
   } else {

@@ -9,6 +9,11 @@ void put(const PeerAddress& in, wire::PeerAddress& out) {
   out.set_interface_type(in.interface_type);
 }
 
+void put(const ByteRange& in, wire::ByteRange& out) {
+  out.set_begin(in.begin);
+  out.set_end(in.end);
+}
+
 void put(const LinkInfo& in, wire::LinkInfo& out) {
   out.set_to(in.to.value);
   out.set_rtt_us(in.rtt_us);
@@ -308,6 +313,20 @@ struct PutMessage {
     body.set_run(in.run);
     body.set_number(in.number);
     put(in.error, *body.mutable_error());
+  }
+  void operator()(const FileRequest& in) const {
+    wire::FileRequest& body = *out.mutable_file_request();
+    body.set_request(in.request);
+    body.set_source(in.source);
+    body.set_file(in.file);
+    for (const ByteRange& range : in.wanted) put(range, *body.add_wanted());
+    put(in.read, *body.mutable_read());
+  }
+  void operator()(const FileReply& in) const {
+    wire::FileReply& body = *out.mutable_file_reply();
+    body.set_request(in.request);
+    for (const ByteRange& range : in.held) put(range, *body.add_held());
+    for (const ByteRange& range : in.coming) put(range, *body.add_coming());
   }
 };
 

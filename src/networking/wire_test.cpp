@@ -152,6 +152,21 @@ void fill(BandwidthProbe& value, Random& random) {
   fill(value.filler, random);
   value.size_bytes = static_cast<uint32_t>(value.filler.size());
 }
+void fill(std::vector<ByteRange>& value, Random& random) {
+  uint64_t at = 0;
+  for (size_t i = random() % 5; i > 0; --i) {
+    value.push_back({at + random() % 1000, 0});
+    at = value.back().end = value.back().begin + random() % 1000;
+  }
+}
+void fill(FileRequest& value, Random& random) {
+  fill(value.request, random);
+  fill(value.source, random);
+  fill(value.file, random);
+  fill(value.wanted, random);
+  value.read.begin = random() % 100000;
+  value.read.end = value.read.begin + random() % 100000;
+}
 template <class T>
 void fill(T& value, Random& random) {
   boost::pfr::for_each_field(value, [&](auto& field) { fill(field, random); });

@@ -255,6 +255,7 @@ bool CoreDriver::wait_until(const std::function<bool(const CoreView&)>& enough, 
 
 void CoreDriver::on_link_down(const NodeId& peer, const Error& why) {
   log::debug("link to {} is down: {}", peer.value, why.message);
+  if (options_.files) options_.files->on_link_down(peer);
   handle(LinkDown{peer});
 }
 
@@ -273,6 +274,14 @@ void CoreDriver::tell_revocations() {
 void CoreDriver::on_message(const NodeId& from, Message message) {
   if (const auto* theirs = std::get_if<Revocations>(&message)) {
     if (options_.revocations && options_.revocations->learn(*theirs)) tell_revocations();
+    return;
+  }
+  if (auto* request = std::get_if<FileRequest>(&message)) {
+    if (options_.files) options_.files->on_request(from, std::move(*request));
+    return;
+  }
+  if (auto* reply = std::get_if<FileReply>(&message)) {
+    if (options_.files) options_.files->on_reply(from, std::move(*reply));
     return;
   }
   handle(MessageReceived{from, std::move(message)});

@@ -20,6 +20,7 @@
 #include "base/world.h"
 #include "networking/transport.h"
 #include "orchestration/core.h"
+#include "orchestration/file_exchange.h"
 #include "orchestration/revocation_keeper.h"
 #include "orchestration/stage_thread.h"
 #include "orchestration/token_queue.h"
@@ -36,6 +37,7 @@ class CoreDriver final : public TransportHandler, public std::enable_shared_from
     std::function<DeviceCapabilities()> measure_device;  // quick; on the timer thread; may be empty
     int measure_every_ms = 5000;
     std::shared_ptr<RevocationKeeper> revocations;  // may be empty
+    std::shared_ptr<FileExchange> files;            // may be empty
   };
   struct Counters {
     uint64_t tokens = 0, prompt_tokens = 0, requests_started = 0, requests_failed = 0;

@@ -34,6 +34,7 @@ LocalNode::LocalNode(NodeOptions options) : options_(std::move(options)) {
   driver.runner = options_.runner;
   driver.measure_device = options_.measure_device;
   driver.revocations = options_.revocations;
+  driver.files = options_.files;
   driver_ = std::make_shared<CoreDriver>(std::move(driver));
 }
 
@@ -45,7 +46,28 @@ Result<std::unique_ptr<LocalNode>> LocalNode::start(NodeOptions options) {
   return node;
 }
 
+void LocalNode::start_files() {
+  if (!options_.files) return;
+  FileExchange::Links links;
+  links.self = options_.node_id;
+  links.send = [this](const NodeId& to, Message message) {
+    return options_.transport->send(to, std::move(message));
+  };
+  links.peers = [this] {
+    std::vector<NodeId> linked;
+    for (const PeerView& peer : driver_->view().peers)
+      if (peer.linked) linked.push_back(peer.info.id);
+    return linked;
+  };
+  links.busy = [this] {
+    const StageStats stats = driver_->stage_stats();
+    return stats.running > 0 || stats.tail_sessions > 0;
+  };
+  options_.files->start(std::move(links));
+}
+
 Result<void> LocalNode::begin() {
+  start_files();
   if (auto started = options_.transport->start(*driver_); !started.ok()) return started;
   started_wall_ms_ = options_.world->wall_time_ms();
   CoreOptions core = options_.core;
@@ -72,6 +94,7 @@ LocalNode::~LocalNode() { stop(); }
 void LocalNode::stop() {
   if (stopped_.exchange(true)) return;
   if (discovery_) discovery_->stop();
+  if (options_.files) options_.files->stop();
   driver_->say_goodbye();
   driver_->stop();
   options_.transport->stop();  // lets the goodbye leave

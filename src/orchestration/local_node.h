@@ -41,6 +41,7 @@ struct NodeOptions {
   CoreOptions core;
   StageRunnerOptions runner;
   std::shared_ptr<Downloads> downloads;  // may be empty
+  std::shared_ptr<FileExchange> files;   // between the nodes' downloads; may be empty
   bool auto_download = true;             // what a request names and is not here
   ModelStoreOptions store;               // what may be removed
   std::string default_model;             // "" = what is loaded, else demo, else the first found
@@ -90,6 +91,7 @@ class LocalNode final : public Node {
   Result<void> begin();
   void on_peer(const PeerSighting& sighting);
   void on_foreign(const ForeignSighting& sighting);
+  void start_files();
   Result<std::vector<TokenId>> prompt_ids(const GenerationRequest& request,
                                           StartedGeneration& started) const;
   Result<std::string> render(const GenerationRequest& request, const ModelCard& card) const;

@@ -122,8 +122,8 @@ class SlowEngine final : public InferenceEngine {
 
 TEST(LocalNode, AStoppingNodeHandsItsWorkOn) {
   TestCluster::Options options = of(2);
-  options.make_engine = [](const Placement& placement,
-                           size_t stage) -> Result<std::unique_ptr<InferenceEngine>> {
+  options.make_engine = [](const Placement& placement, size_t stage,
+                           const LoadWatch&) -> Result<std::unique_ptr<InferenceEngine>> {
     return std::unique_ptr<InferenceEngine>(
         std::make_unique<SlowEngine>(make_fake_engine(placement, stage)));
   };

@@ -7,15 +7,9 @@
 #include <map>
 #include <vector>
 
+#include "core/byte_range.h"
+
 namespace exo {
-
-struct ByteRange {
-  uint64_t begin = 0;
-  uint64_t end = 0;
-
-  uint64_t size() const { return end - begin; }
-  bool operator==(const ByteRange&) const = default;
-};
 
 class RangeSet {
  public:

@@ -284,7 +284,28 @@ def own_layers_only():
         assert len(node.layers()) == 3, node.topology()["placements"]
         held = [cluster.shard(f"home-{i}")[0] for i in range(3)]
         assert all(0 < size < SIZE * 0.75 for size in held), (held, SIZE)
+        assert HUB.large_bytes() <= SIZE * 1.02, (HUB.large_bytes(), SIZE, HUB.sent)
         print(f"   {HUB.large_bytes() / SIZE:.3f} of the model's size fetched by three nodes, on disk {[round(h / SIZE, 2) for h in held]}")
+
+
+@check
+def neighbours_first():
+    """a node that joins later gets its layers from its neighbours, though the hub gives no weights"""
+    with HubCluster() as cluster:
+        HUB.behave()
+        for i in range(2):
+            cluster.start("--wait-for-peers", "0", env={"EXO_HOME": str(cluster.folder / f"home-{i}")})
+        node = cluster.nodes[0].wait_nodes(2)
+        right = node.chat("What is exo?", model="tiny")
+        assert right.startswith(ANSWER) and len(node.layers()) == 2, node.topology()["placements"]
+        HUB.behave(status=503)
+        cluster.start("--wait-for-peers", "0", env={"EXO_HOME": str(cluster.folder / "home-2")})
+        node.wait_nodes(3)
+        assert cluster.command("unload", "tiny").returncode == 0
+        wait_until(lambda: not node.layers(), 5, "the model is unloaded")
+        assert node.chat("What is exo?", model="tiny") == right
+        assert len(node.layers()) == 3, node.topology()["placements"]
+        assert HUB.large_bytes() == 0 and cluster.shard("home-2")[0] > 0, HUB.sent
 
 
 @check

@@ -1,0 +1,80 @@
+#include "download/held_files.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "download/shard_downloader.h"
+#include "tensor/sparse_file.h"
+
+namespace exo {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kMostKnown = 4096;
+
+bool read_exactly(int file, std::vector<std::byte>& out, uint64_t offset) {
+  size_t at = 0;
+  while (at < out.size()) {
+    const ssize_t got =
+        ::pread(file, out.data() + at, out.size() - at, static_cast<off_t>(offset + at));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    at += static_cast<size_t>(got);
+  }
+  return true;
+}
+
+}  // namespace
+
+std::optional<HeldFiles::Place> HeldFiles::find(const FileName& name) {
+  std::error_code ignored;
+  const auto known = known_.find(name);
+  if (known != known_.end() && fs::exists(known->second.path.parent_path(), ignored))
+    return known->second;
+  if (known_.size() >= kMostKnown) known_.clear();
+  fs::directory_iterator entry(downloads_, ignored);
+  for (const fs::directory_iterator end; !ignored && entry != end; entry.increment(ignored)) {
+    const auto record = read_source_record(entry->path());
+    if (!record.ok() || !*record || to_text((*record)->source) != name.source) continue;
+    for (const auto* files : {&(*record)->files.small, &(*record)->files.weights})
+      for (const RepoFile& file : *files)
+        if (file.path == name.file)
+          return known_[name] = {entry->path() / file.path, file.size, file.oid,
+                                 (*record)->source.revision};
+  }
+  return std::nullopt;
+}
+
+RangeSet HeldFiles::held(const Place& place) const {
+  std::error_code error;
+  if (fs::exists(place.path, error))
+    return fs::file_size(place.path, error) == place.size && !error
+               ? RangeSet(ByteRange{0, place.size})
+               : RangeSet();
+  const auto record = read_sparse_record(place.path);
+  const bool same = record.ok() && *record && (*record)->size == place.size &&
+                    (*record)->oid == place.oid && (*record)->revision == place.revision;
+  return same ? (*record)->held : RangeSet();
+}
+
+RangeSet HeldFiles::held(const FileName& name) {
+  const auto place = find(name);
+  return place ? held(*place) : RangeSet();
+}
+
+std::vector<std::byte> HeldFiles::read(const FileName& name, ByteRange range) {
+  const auto place = find(name);
+  if (!place || range.end > place->size || !held(*place).contains(range)) return {};
+  int file = ::open(place->path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) file = ::open(partial_path(place->path).c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return {};
+  std::vector<std::byte> bytes(range.size());
+  const bool whole = read_exactly(file, bytes, range.begin);
+  ::close(file);
+  return whole ? bytes : std::vector<std::byte>();
+}
+
+}  // namespace exo

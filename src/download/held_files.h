@@ -1,0 +1,37 @@
+// HeldFiles: what the downloads folder has of files that neighbours ask for: only bytes that count
+// there, of a model at the very commit that was asked for. Reads records and files at each call;
+// one thread.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "download/neighbours.h"
+
+namespace exo {
+
+class HeldFiles {
+ public:
+  explicit HeldFiles(std::filesystem::path downloads) : downloads_(std::move(downloads)) {}
+
+  RangeSet held(const FileName& name);
+  // Empty when a byte of it is not here.
+  std::vector<std::byte> read(const FileName& name, ByteRange range);
+
+ private:
+  struct Place {
+    std::filesystem::path path;  // of the complete file
+    uint64_t size = 0;
+    std::string oid, revision;
+  };
+  std::optional<Place> find(const FileName& name);
+  RangeSet held(const Place& place) const;
+
+  const std::filesystem::path downloads_;
+  std::map<FileName, Place> known_;
+};
+
+}  // namespace exo

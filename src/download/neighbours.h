@@ -1,0 +1,46 @@
+// Neighbours: the other nodes of the cluster, as a place where bytes of a model's files may be
+// already. ShardDownloader copies from them what they have and asks the hub for the rest. A file is
+// named by its model, pinned to a commit (to_text(SourceRecord::source)), and its path in the repo.
+// Thread-safe; calls may block for seconds.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/ids.h"
+#include "tensor/range_set.h"
+
+namespace exo {
+
+struct FileName {
+  std::string source, file;
+  auto operator<=>(const FileName&) const = default;
+};
+
+class Neighbours {
+ public:
+  struct Offer {
+    NodeId node;
+    RangeSet held;
+  };
+  struct Answer {
+    std::vector<Offer> offers;
+    RangeSet ours;  // of what was announced: this node fetches it, nobody else does
+  };
+
+  virtual ~Neighbours() = default;
+
+  // Tells all that this node is about to fetch `wanted`, and asks what they have of it. Of two
+  // nodes that announce the same bytes one keeps them; the other one will find them here later.
+  virtual Answer announce(const FileName& name, const RangeSet& wanted) = 0;
+  // The announcement is over, whatever came of it.
+  virtual void withdraw(const FileName& name) = 0;
+  // All bytes of `range`, or nothing.
+  virtual std::optional<std::vector<std::byte>> read(const NodeId& node, const FileName& name,
+                                                     ByteRange range) = 0;
+};
+
+}  // namespace exo

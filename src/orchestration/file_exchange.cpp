@@ -1,0 +1,173 @@
+#include "orchestration/file_exchange.h"
+
+#include <chrono>
+#include <utility>
+
+#include "base/thread_name.h"
+
+namespace exo {
+namespace {
+
+constexpr size_t kMostAsked = 256;
+constexpr size_t kMostRanges = 4096;  // of a reply; the rest is asked for another time
+constexpr int kAnswerMs = 1000, kReadMs = 10'000;
+constexpr auto kBusyPause = std::chrono::milliseconds(25);  // at most 20 MB/s beside computing
+
+std::vector<ByteRange> common(const RangeSet& a, const RangeSet& b) {
+  std::vector<ByteRange> ranges = a.without(a.without(b)).ranges();
+  if (ranges.size() > kMostRanges) ranges.resize(kMostRanges);
+  return ranges;
+}
+
+RangeSet set_of(const std::vector<ByteRange>& ranges) {
+  RangeSet set;
+  for (const ByteRange& range : ranges) set.add(range);
+  return set;
+}
+
+}  // namespace
+
+void FileExchange::start(Links links) {
+  const std::lock_guard lock(mutex_);
+  links_ = std::move(links);
+  running_ = true;
+  server_ = std::thread([this] { serve(); });
+}
+
+void FileExchange::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    running_ = false;
+  }
+  changed_.notify_all();
+  if (server_.joinable()) server_.join();
+}
+
+// --- for others ---
+
+// A node with too much to do leaves the oldest unanswered: their askers turn to somebody else.
+void FileExchange::on_request(const NodeId& from, FileRequest request) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!running_) return;
+    if (asked_.size() >= kMostAsked) asked_.pop_front();
+    asked_.push_back({from, std::move(request)});
+  }
+  changed_.notify_all();
+}
+
+void FileExchange::serve() {
+  set_thread_name("exo-files");
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [this] { return !running_ || !asked_.empty(); });
+    if (!running_) return;
+    const Asked asked = std::move(asked_.front());
+    asked_.pop_front();
+    lock.unlock();
+    FileReply reply = answer(asked);
+    if (!reply.bytes.empty() && links_.busy()) std::this_thread::sleep_for(kBusyPause);
+    links_.send(asked.from, std::move(reply));
+    lock.lock();
+  }
+}
+
+FileReply FileExchange::answer(const Asked& asked) {
+  const FileRequest& request = asked.request;
+  const FileName name{request.source, request.file};
+  FileReply reply;
+  reply.request = request.request;
+  if (request.read.size() > 0) reply.bytes = files_.read(name, request.read);
+  if (request.wanted.empty()) return reply;
+  const RangeSet wanted = set_of(request.wanted);
+  reply.held = common(wanted, files_.held(name));
+  reply.coming = common(claims_.answer(name, wanted, asked.from < links_.self), wanted);
+  return reply;
+}
+
+// --- for this node ---
+
+uint64_t FileExchange::ask(const NodeId& node, FileRequest request) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!running_) return 0;
+    request.request = next_request_++;
+    waiting_[request.request] = {node, std::nullopt, false};
+  }
+  const uint64_t number = request.request;
+  if (links_.send(node, std::move(request))) return number;
+  const std::lock_guard lock(mutex_);
+  waiting_.erase(number);
+  return 0;
+}
+
+std::optional<FileReply> FileExchange::wait(uint64_t request, int timeout_ms) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] {
+    const Waiting& waiting = waiting_.at(request);
+    return !running_ || waiting.over || waiting.reply;
+  });
+  auto reply = std::move(waiting_.at(request).reply);
+  waiting_.erase(request);
+  return reply;
+}
+
+void FileExchange::on_reply(const NodeId& from, FileReply reply) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto waiting = waiting_.find(reply.request);
+    if (waiting == waiting_.end() || waiting->second.node != from) return;
+    waiting->second.reply = std::move(reply);
+  }
+  changed_.notify_all();
+}
+
+void FileExchange::on_link_down(const NodeId& peer) {
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto& [request, waiting] : waiting_) waiting.over |= waiting.node == peer;
+  }
+  changed_.notify_all();
+}
+
+Neighbours::Answer FileExchange::announce(const FileName& name, const RangeSet& wanted) {
+  claims_.open(name, wanted);
+  FileRequest request;
+  request.source = name.source;
+  request.file = name.file;
+  request.wanted = wanted.ranges();
+  std::vector<std::pair<NodeId, uint64_t>> asked;
+  bool running = false;
+  {
+    const std::lock_guard lock(mutex_);
+    running = running_;
+  }
+  if (running)
+    for (const NodeId& peer : links_.peers())
+      if (const uint64_t number = ask(peer, request)) asked.emplace_back(peer, number);
+  Answer answer;
+  RangeSet coming;
+  for (const auto& [peer, number] : asked) {
+    const auto reply = wait(number, kAnswerMs);
+    if (!reply) continue;
+    if (!reply->held.empty()) answer.offers.push_back({peer, set_of(reply->held)});
+    coming.add(set_of(reply->coming));
+  }
+  answer.ours = claims_.settle(name, coming);
+  return answer;
+}
+
+std::optional<std::vector<std::byte>> FileExchange::read(const NodeId& node, const FileName& name,
+                                                         ByteRange range) {
+  FileRequest request;
+  request.source = name.source;
+  request.file = name.file;
+  request.read = range;
+  const uint64_t number = ask(node, std::move(request));
+  if (number == 0) return std::nullopt;
+  auto reply = wait(number, kReadMs);
+  if (!reply || reply->bytes.size() != range.size()) return std::nullopt;
+  return std::move(reply->bytes);
+}
+
+}  // namespace exo

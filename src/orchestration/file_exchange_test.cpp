@@ -1,0 +1,162 @@
+// Three nodes with a downloads folder each, linked in this process, and the hub double.
+#include "orchestration/file_exchange.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <fstream>
+#include <thread>
+
+#include "base/file.h"
+#include "download/shard_downloader.h"
+#include "download/test_hub.h"
+
+namespace exo {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kNodes = 3;
+
+class FileExchangeTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    root_ = fs::temp_directory_path() / ("exo-exchange-" + std::to_string(getpid()));
+    fs::remove_all(root_);
+    fs::create_directories(root_ / "repo");
+    truth_ = two_layer_safetensors(3u << 20);
+    std::ofstream(root_ / "repo/model.safetensors", std::ios::binary) << truth_;
+    std::ofstream(root_ / "repo/config.json") << R"({"model_type": "x"})";
+    hub_ = std::make_unique<HubDouble>(root_ / "repo");
+    ASSERT_FALSE(hub_->endpoint().empty()) << "python3 is needed";
+    hub_->behave();
+    for (size_t i = 0; i < kNodes; ++i) {
+      down_[i] = false;
+      exchanges_[i] = std::make_shared<FileExchange>(downloads(i));
+    }
+    for (size_t i = 0; i < kNodes; ++i) start(i);
+  }
+  void TearDown() override {
+    for (const auto& exchange : exchanges_) exchange->stop();
+    hub_.reset();
+    fs::remove_all(root_);
+  }
+
+  static NodeId id(size_t node) { return NodeId{std::string(32, static_cast<char>('a' + node))}; }
+  fs::path downloads(size_t node) const { return root_ / std::to_string(node); }
+  fs::path model(size_t node) const { return downloads(node) / "org--model"; }
+
+  void start(size_t node) {
+    FileExchange::Links links;
+    links.self = id(node);
+    links.send = [this, node](const NodeId& to, Message message) {
+      for (size_t i = 0; i < kNodes; ++i) {
+        if (id(i) != to || down_[i] || down_[node]) continue;
+        if (auto* request = std::get_if<FileRequest>(&message))
+          exchanges_[i]->on_request(id(node), std::move(*request));
+        else if (auto* reply = std::get_if<FileReply>(&message))
+          deliver(i, node, std::move(*reply));
+        return true;
+      }
+      return false;
+    };
+    links.peers = [this, node] {
+      std::vector<NodeId> peers;
+      for (size_t i = 0; i < kNodes; ++i)
+        if (i != node && !down_[i]) peers.push_back(id(i));
+      return peers;
+    };
+    links.busy = [] { return false; };
+    exchanges_[node]->start(std::move(links));
+  }
+  void deliver(size_t to, size_t from, FileReply reply) {
+    if (!reply.bytes.empty() && dies_after_ > 0 && --dies_after_ == 0) {
+      down_[from] = true;
+      exchanges_[to]->on_link_down(id(from));
+      return;
+    }
+    exchanges_[to]->on_reply(id(from), std::move(reply));
+  }
+
+  ShardDownloader downloader(size_t node) {
+    ShardDownloader::Options options;
+    options.downloads = downloads(node);
+    options.hub.endpoint = hub_->endpoint();
+    options.neighbours = exchanges_[node];
+    return ShardDownloader(std::move(options));
+  }
+  // All of it, by this node; "" or the sentence.
+  std::string download(size_t node) {
+    DownloadWatch watch;
+    const ShardDownloader all = downloader(node);
+    const auto folder = all.prepare({"org/model", "main", ""}, watch);
+    if (!folder.ok()) return folder.error().message;
+    const auto fetched = all.fetch_all(*folder, watch);
+    if (!fetched.ok()) return fetched.error().message;
+    EXPECT_EQ(watch.done_bytes, watch.total_bytes);
+    EXPECT_EQ(read_file(model(node) / "model.safetensors", 1 << 24).value(), truth_);
+    return "";
+  }
+  int64_t asked_of_hub() { return hub_->sent("model.safetensors"); }
+
+  fs::path root_;
+  std::string truth_;
+  std::unique_ptr<HubDouble> hub_;
+  std::array<std::shared_ptr<FileExchange>, kNodes> exchanges_;
+  std::array<std::atomic<bool>, kNodes> down_;
+  std::atomic<int> dies_after_ = 0;  // replies with bytes
+};
+
+TEST_F(FileExchangeTest, WhatANeighbourHasIsNotAskedOfTheHub) {
+  ASSERT_EQ(download(0), "");
+  EXPECT_EQ(asked_of_hub(), static_cast<int64_t>(truth_.size()));
+  ASSERT_EQ(download(1), "");
+  EXPECT_EQ(asked_of_hub(), static_cast<int64_t>(truth_.size()));
+}
+
+TEST_F(FileExchangeTest, NodesThatWantTheSameAtOnceFetchItOnce) {
+  std::vector<std::thread> nodes;
+  std::array<std::string, kNodes> said;
+  for (size_t i = 0; i < kNodes; ++i) nodes.emplace_back([&, i] { said[i] = download(i); });
+  for (std::thread& node : nodes) node.join();
+  for (const std::string& sentence : said) EXPECT_EQ(sentence, "");
+  EXPECT_EQ(asked_of_hub(), static_cast<int64_t>(truth_.size()));
+}
+
+TEST_F(FileExchangeTest, ANeighbourThatGoesAwayCostsOnlyWhatItHadNotGiven) {
+  ASSERT_EQ(download(0), "");
+  dies_after_ = 6;
+  ASSERT_EQ(download(1), "");
+  EXPECT_GT(asked_of_hub(), static_cast<int64_t>(truth_.size()));
+  EXPECT_LT(asked_of_hub(), static_cast<int64_t>(truth_.size() * 2));
+}
+
+TEST_F(FileExchangeTest, WrongBytesOfANeighbourAreThrownAway) {
+  ASSERT_EQ(download(0), "");
+  std::string wrong = truth_;
+  wrong[wrong.size() / 2] ^= 1;
+  std::ofstream(model(0) / "model.safetensors", std::ios::binary) << wrong;
+  EXPECT_EQ(download(1), "");  // compares with the truth
+}
+
+TEST_F(FileExchangeTest, NothingButFilesOfTheModelIsGiven) {
+  ASSERT_EQ(download(0), "");
+  std::ofstream(downloads(0) / "secret") << std::string(100, 's');
+  const auto record = read_source_record(model(0)).value();
+  const std::string source = to_text(record->source);
+  const auto give = [&](const std::string& file, ByteRange range) {
+    const auto bytes = exchanges_[1]->read(id(0), {source, file}, range);
+    return bytes ? bytes->size() : 0;
+  };
+  EXPECT_EQ(give("config.json", {0, 19}), 19);
+  EXPECT_EQ(give("config.json", {0, 20}), 0);
+  EXPECT_EQ(give("../secret", {0, 10}), 0);
+  EXPECT_EQ(give(".exo-source.json", {0, 10}), 0);
+  const auto other = exchanges_[1]->read(id(0), {"hf.co/org/model@other", "config.json"}, {0, 5});
+  EXPECT_FALSE(other.has_value());
+}
+
+}  // namespace
+}  // namespace exo
