@@ -362,6 +362,7 @@ void HttpConnection::set_callbacks(std::function<void(CloseReason)> on_close,
                                    std::function<void()> on_drained) {
   on_close_ = std::move(on_close);
   on_drained_ = std::move(on_drained);
+  if (stop_told_) run_later([this] { server_stops(true); });
   if (peer_done_ && on_close_)
     run_later([this] {
       if (phase_ == Phase::answering && on_close_) close(CloseReason::client_gone);
@@ -429,7 +430,8 @@ void HttpConnection::server_stops(bool now) {
   if (phase_ == Phase::reading || phase_ == Phase::draining)
     return close(CloseReason::server_stopping);
   if (!now || phase_ != Phase::answering) return;
-  if (!on_close_) return close(CloseReason::server_stopping);
+  stop_told_ = true;
+  if (!on_close_) return;  // told when somebody listens, closed when that takes too long
   const auto tell = std::move(on_close_);
   on_close_ = nullptr;
   tell(CloseReason::server_stopping);

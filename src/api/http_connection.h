@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -42,6 +43,9 @@ struct HttpServer::State {
   uint16_t port = 0;
 
   boost::asio::io_context io;
+  // Until the workers are done, what they hand back finds a thread.
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> io_work{
+      io.get_executor()};
   boost::asio::thread_pool workers;
   std::vector<boost::asio::ip::tcp::acceptor> acceptors;
   std::vector<std::thread> threads;
@@ -147,6 +151,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool streaming_ = false;
   size_t drained_bytes_ = 0;
   std::function<void(CloseReason)> on_close_;
+  bool stop_told_ = false;  // the server stops, and who answers was to hear of it
   std::function<void()> on_drained_;
 };
 

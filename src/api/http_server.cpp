@@ -246,6 +246,7 @@ void HttpServer::stop(int grace_ms) {
   for (const auto& connection : open_connections(state))
     connection->run_later([connection] { connection->close(CloseReason::server_stopping); });
   state.workers.join();
+  state.io_work.reset();
   // With every socket and timer closed the I/O threads run out of work and return.
   for (auto& thread : state.threads) thread.join();
   state.stopped = true;

@@ -4,7 +4,6 @@
 // stale senders learn. Times are microseconds of the sender's own monotonic clock, if nothing else.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <variant>
@@ -12,8 +11,8 @@
 
 #include "base/result.h"
 #include "core/batch.h"
-#include "core/byte_range.h"
 #include "core/device.h"
+#include "core/file_messages.h"
 #include "core/ids.h"
 #include "core/placement.h"
 #include "core/sampling.h"
@@ -64,7 +63,6 @@ struct StageProgress {  // lets the head tell a slow stage from a lost batch
   uint64_t next_number = 0;  // first batch of the run not received yet
   bool computing = false;
 };
-
 struct Heartbeat {
   int64_t sent_us = 0;
   int64_t echo_us = 0;  // the peer's last sent_us, 0 when none yet
@@ -77,7 +75,6 @@ struct Gossip {
 struct Leave {
   std::string reason;
 };  // "stopping": the sender's work moves at once
-
 // Nodes shut out of the cluster, signed by the cluster's key (networking/identity.h checks it); the
 // higher version wins. Sent when a link comes up and when it changes.
 struct Revocations {
@@ -192,22 +189,6 @@ struct StageError {
   uint64_t number = 0;
   Error error;
 };  // compute failed
-
-// --- files of models: what a neighbour has is not asked of the hub ---
-
-struct FileRequest {
-  uint64_t request = 0;           // the asker's number; comes back
-  std::string source;             // a model at one commit: "hf.co/ORG/NAME@COMMIT:FILE.gguf"
-  std::string file;               // its path inside the repo
-  std::vector<ByteRange> wanted;  // which of it do you have, or fetch yourself? In order
-  ByteRange read;                 // or, when it is not empty: its bytes, please
-};                                // any -> a linked node
-struct FileReply {
-  uint64_t request = 0;
-  std::vector<ByteRange> held;    // of `wanted`, on the sender's disk
-  std::vector<ByteRange> coming;  // of `wanted`, being fetched by the sender
-  std::vector<std::byte> bytes;   // of `read`: all of them or none; travel as raw bytes
-};
 
 using Message =
     std::variant<Heartbeat, Gossip, Leave, Revocations, BandwidthProbe, BandwidthProbeAck,
