@@ -205,19 +205,20 @@ def node_downloads():
 def downloads_by_api():
     """by HTTP a download is followed, joined, cancelled, resumed and removed; a bad one says why"""
     with HubCluster() as cluster:
-        HUB.behave(speed=400_000)
+        HUB.behave(speed=200_000)
         node = cluster.start("--discovery-module", "none")
-        done = []
+        done, asked = [], False
         for event in events_of(node, "/v1/models/download", {"model": "tiny", "stream": True}):
             if event["total_bytes"] == SIZE:
                 done.append(event["done_bytes"])
-            if event["state"] == "running" and event["done_bytes"] > SIZE / 10:
+            if event["state"] == "running" and event["done_bytes"] > SIZE / 10 and not asked:
+                asked = True
                 listed = {m["id"]: m for m in node.get("/v1/models")["data"]}
                 assert listed["tiny-3b"]["downloading"] and 0 < listed["tiny-3b"]["held_bytes"] < SIZE, listed
                 assert "downloading" in cluster.command("models", "--all").stdout
                 assert call(node, "DELETE", "/v1/models/tiny")[0] == 503
                 assert call(node, "DELETE", f"/v1/models/downloads/{event['id']}")[0] == 200
-        assert event["state"] == "cancelled" and len(done) > 2 and done == sorted(done), (event, done)
+        assert event["state"] == "cancelled" and len(done) >= 2 and done == sorted(done), (event, done)
         assert event["bytes_per_s"] > 0 and event["total_bytes"] == SIZE, event
         HUB.behave()
         status, answer = call(node, "POST", "/v1/models/download", {"model": "tiny"})
