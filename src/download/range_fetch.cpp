@@ -113,10 +113,15 @@ class Fetch {
           place_.repo));
     TRY(check_disk());
     Keeper keeper(writers_, world(), place_.piece_bytes);
+    // What a crash may cost.
+    const uint64_t most_uncommitted =
+        place_.piece_bytes * static_cast<uint64_t>(std::max(1, place_.connections));
     while ((!pieces_.empty() || transfers_.running() > 0) && !failure_ && !watch_.stopped()) {
       start_pieces();
-      transfers_.poll(kPollMs);
-      if (transfers_.running() == 0 && !pieces_.empty())  // all of them wait for another try
+      const bool ahead_of_disk = uncommitted_bytes() >= most_uncommitted;
+      if (!ahead_of_disk) transfers_.poll(kPollMs);
+      // All of them wait for another try, or the network for the disk.
+      if (ahead_of_disk || (transfers_.running() == 0 && !pieces_.empty()))
         std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs / 5));
       if (watch_.on_progress) watch_.on_progress();
       if (auto kept = keeper.error(); !kept.ok()) failure_ = kept.error();
@@ -135,6 +140,11 @@ class Fetch {
     int running = 0;
   };
 
+  uint64_t uncommitted_bytes() const {
+    uint64_t sum = 0;
+    for (const auto& writer : writers_) sum += writer->uncommitted_bytes();
+    return sum;
+  }
   World& world() const { return *place_.hub.options().world; }
 
   Result<void> add(const WantedFile& wanted) {
