@@ -52,7 +52,7 @@ std::string field(int number, const std::string& bytes) {
 std::string number(int number, int value) {
   const int tag = number << 3;
   std::string out;
-  if (tag >= 128) out += static_cast<char>(tag & 0x7F | 0x80);
+  if (tag >= 128) out += static_cast<char>((tag & 0x7F) | 0x80);
   out += static_cast<char>(tag >= 128 ? tag >> 7 : tag);
   return out + static_cast<char>(value);
 }
