@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kMostKnown = 4096;
+constexpr size_t kMostFolders = 1024;
 
 bool read_exactly(int file, std::vector<std::byte>& out, uint64_t offset) {
   size_t at = 0;
@@ -29,21 +29,29 @@ bool read_exactly(int file, std::vector<std::byte>& out, uint64_t offset) {
 
 }  // namespace
 
+// The file in this folder, when it is the model's. Folders change: the record is read every time.
+std::optional<HeldFiles::Place> HeldFiles::find_in(const fs::path& folder, const FileName& name) {
+  const auto record = read_source_record(folder);
+  if (!record.ok() || !*record || to_text((*record)->source) != name.source) return std::nullopt;
+  for (const auto* files : {&(*record)->files.small, &(*record)->files.weights})
+    for (const RepoFile& file : *files)
+      if (file.path == name.file)
+        return Place{folder / file.path, file.size, file.oid, (*record)->source.revision};
+  return std::nullopt;
+}
+
 std::optional<HeldFiles::Place> HeldFiles::find(const FileName& name) {
+  const auto known = folders_.find(name.source);
+  if (known != folders_.end())
+    if (auto place = find_in(known->second, name)) return place;
   std::error_code ignored;
-  const auto known = known_.find(name);
-  if (known != known_.end() && fs::exists(known->second.path.parent_path(), ignored))
-    return known->second;
-  if (known_.size() >= kMostKnown) known_.clear();
   fs::directory_iterator entry(downloads_, ignored);
   for (const fs::directory_iterator end; !ignored && entry != end; entry.increment(ignored)) {
-    const auto record = read_source_record(entry->path());
-    if (!record.ok() || !*record || to_text((*record)->source) != name.source) continue;
-    for (const auto* files : {&(*record)->files.small, &(*record)->files.weights})
-      for (const RepoFile& file : *files)
-        if (file.path == name.file)
-          return known_[name] = {entry->path() / file.path, file.size, file.oid,
-                                 (*record)->source.revision};
+    auto place = find_in(entry->path(), name);
+    if (!place) continue;
+    if (folders_.size() >= kMostFolders) folders_.clear();
+    folders_[name.source] = entry->path();
+    return place;
   }
   return std::nullopt;
 }

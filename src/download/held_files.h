@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,10 +29,11 @@ class HeldFiles {
     std::string oid, revision;
   };
   std::optional<Place> find(const FileName& name);
+  static std::optional<Place> find_in(const std::filesystem::path& folder, const FileName& name);
   RangeSet held(const Place& place) const;
 
   const std::filesystem::path downloads_;
-  std::map<FileName, Place> known_;
+  std::map<std::string, std::filesystem::path> folders_;  // by source, where it was last
 };
 
 }  // namespace exo

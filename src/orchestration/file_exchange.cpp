@@ -27,6 +27,28 @@ RangeSet set_of(const std::vector<ByteRange>& ranges) {
 
 }  // namespace
 
+class FileExchange::Call {
+ public:
+  explicit Call(FileExchange& exchange) : exchange_(exchange) {
+    const std::lock_guard lock(exchange_.mutex_);
+    allowed_ = exchange_.running_;
+    exchange_.calls_ += allowed_ ? 1 : 0;
+  }
+  ~Call() {
+    if (!allowed_) return;
+    const std::lock_guard lock(exchange_.mutex_);
+    --exchange_.calls_;
+    exchange_.changed_.notify_all();
+  }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+  explicit operator bool() const { return allowed_; }
+
+ private:
+  FileExchange& exchange_;
+  bool allowed_;
+};
+
 void FileExchange::start(Links links) {
   const std::lock_guard lock(mutex_);
   links_ = std::move(links);
@@ -36,10 +58,11 @@ void FileExchange::start(Links links) {
 
 void FileExchange::stop() {
   {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     running_ = false;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return calls_ == 0; });
   }
-  changed_.notify_all();
   if (server_.joinable()) server_.join();
 }
 
@@ -137,12 +160,8 @@ Neighbours::Answer FileExchange::announce(const FileName& name, const RangeSet& 
   request.file = name.file;
   request.wanted = wanted.ranges();
   std::vector<std::pair<NodeId, uint64_t>> asked;
-  bool running = false;
-  {
-    const std::lock_guard lock(mutex_);
-    running = running_;
-  }
-  if (running)
+  const Call call(*this);
+  if (call)
     for (const NodeId& peer : links_.peers())
       if (const uint64_t number = ask(peer, request)) asked.emplace_back(peer, number);
   Answer answer;
@@ -159,6 +178,8 @@ Neighbours::Answer FileExchange::announce(const FileName& name, const RangeSet& 
 
 std::optional<std::vector<std::byte>> FileExchange::read(const NodeId& node, const FileName& name,
                                                          ByteRange range) {
+  const Call call(*this);
+  if (!call) return std::nullopt;
   FileRequest request;
   request.source = name.source;
   request.file = name.file;

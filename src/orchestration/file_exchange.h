@@ -33,7 +33,7 @@ class FileExchange final : public Neighbours {
   ~FileExchange() override { stop(); }
 
   void start(Links links);
-  void stop();  // who waits gets nothing
+  void stop();  // who waits gets nothing; the links are not used after it returns
   void on_request(const NodeId& from, FileRequest request);
   void on_reply(const NodeId& from, FileReply reply);
   void on_link_down(const NodeId& peer);
@@ -54,6 +54,8 @@ class FileExchange final : public Neighbours {
     FileRequest request;
   };
 
+  class Call;  // while it lives, stop() waits
+
   uint64_t ask(const NodeId& node, FileRequest request);  // 0: there is no link
   std::optional<FileReply> wait(uint64_t request, int timeout_ms);
   void serve();
@@ -65,6 +67,7 @@ class FileExchange final : public Neighbours {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool running_ = false;
+  int calls_ = 0;
   uint64_t next_request_ = 1;
   std::map<uint64_t, Waiting> waiting_;
   std::deque<Asked> asked_;
