@@ -45,8 +45,8 @@ Refusal refusal_of(const error_code& error, const HttpLimits& limits) {
 
 HttpConnection::HttpConnection(asio::ip::tcp::socket socket,
                                std::shared_ptr<HttpServer::State> server)
-    : socket_(std::move(socket)),
-      server_(std::move(server)),
+    : server_(std::move(server)),
+      socket_(std::move(socket)),
       deadline_(socket_.get_executor()),
       write_deadline_(socket_.get_executor()),
       exchange_timer_(socket_.get_executor()) {}

@@ -129,8 +129,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void arm_deadline(int timeout_ms);
   void release_body();
 
+  std::shared_ptr<HttpServer::State> server_;  // first: the socket needs its io_context to the end
   boost::asio::ip::tcp::socket socket_;
-  std::shared_ptr<HttpServer::State> server_;
   boost::asio::steady_timer deadline_, write_deadline_, exchange_timer_;
   Phase phase_ = Phase::reading;
   std::optional<Parser> parser_;
