@@ -166,8 +166,12 @@ Neighbours::Answer FileExchange::announce(const FileName& name, const RangeSet& 
       if (const uint64_t number = ask(peer, request)) asked.emplace_back(peer, number);
   Answer answer;
   RangeSet coming;
+  // One time limit for all: silent peers do not add up.
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kAnswerMs);
   for (const auto& [peer, number] : asked) {
-    const auto reply = wait(number, kAnswerMs);
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        until - std::chrono::steady_clock::now());
+    const auto reply = wait(number, static_cast<int>(left.count()));
     if (!reply) continue;
     if (!reply->held.empty()) answer.offers.push_back({peer, set_of(reply->held)});
     coming.add(set_of(reply->coming));
