@@ -222,7 +222,7 @@ void Membership::forward_news() {
     for (const auto& [id, peer] : peers_) {
       if (!peer.linked || id == item.from || id == item.about) continue;
       const bool told = std::any_of(about.links.begin(), about.links.end(),
-                                    [&](const LinkInfo& link) { return link.to == id; });
+                                    [&to = id](const LinkInfo& link) { return link.to == to; });
       if (!told) out[id].nodes.push_back(about);
     }
   }
@@ -391,9 +391,10 @@ std::vector<NodeId> Membership::planning_candidates() const {
   std::vector<NodeId> chosen{context_.self()};
   for (const auto& [id, peer] : peers_) {
     if (!healthy(id) || info(id) == nullptr) continue;
-    const bool meshed = std::all_of(chosen.begin(), chosen.end(), [&](const NodeId& other) {
-      return other == context_.self() || linked_pair(id, other);
-    });
+    const bool meshed =
+        std::all_of(chosen.begin(), chosen.end(), [this, &node = id](const NodeId& other) {
+          return other == context_.self() || linked_pair(node, other);
+        });
     if (meshed) chosen.push_back(id);
   }
   std::sort(chosen.begin(), chosen.end());
