@@ -49,9 +49,9 @@ constexpr std::array<std::string_view, 1> kGgufNames = {"deepseek2"};
 constexpr std::array<std::string_view, 4> kNames = {"DeepseekV2ForCausalLM", "deepseek_v2",
                                                     "DeepseekV3ForCausalLM", "deepseek_v3"};
 // For training, or said by the tensors' shapes.
-constexpr std::array<std::string_view, 8> kUnread = {
-    "aux_loss_alpha", "ep_size",         "seq_aux",     "num_nextn_predict_layers",
-    "qk_head_dim",    "rope_interleave", "layer_types", "head_dim"};
+constexpr std::array<std::string_view, 7> kUnread = {
+    "aux_loss_alpha", "ep_size",     "seq_aux", "num_nextn_predict_layers",
+    "qk_head_dim",    "layer_types", "head_dim"};
 
 Result<double> score_scale(const JsonObject& json, const Extra& extra) {
   const JsonObject* rope = TRY(get_object(json, "rope_parameters"));
@@ -70,7 +70,7 @@ Result<double> score_scale(const JsonObject& json, const Extra& extra) {
 void read_experts(ConfigReader& reader, bool third, Config& config) {
   ExpertsConfig& experts = config.experts;
   experts.names = ExpertsConfig::Names::deepseek;
-  experts.count = static_cast<int>(reader.number("n_routed_experts", third ? 256 : 0));
+  experts.count = static_cast<int>(reader.number("n_routed_experts", third ? 256 : 64));
   if (experts.count <= 0 || experts.count > 1 << 16) {
     reader.fail(unsupported("'n_routed_experts' is out of range"));
     return;
@@ -78,7 +78,7 @@ void read_experts(ConfigReader& reader, bool third, Config& config) {
   experts.route.per_row = reader.size("num_experts_per_tok", 8);
   experts.width = reader.size("moe_intermediate_size", third ? 2048 : 1407);
   experts.shared_width =
-      experts.width * static_cast<int>(reader.number("n_shared_experts", third ? 1 : 0));
+      experts.width * static_cast<int>(reader.number("n_shared_experts", third ? 1 : 2));
   experts.route.scale = static_cast<float>(reader.number("routed_scaling_factor", third ? 2.5 : 1));
   experts.route.renormalize = reader.flag("norm_topk_prob", third);
   const std::string method = reader.text("topk_method", third ? "noaux_tc" : "greedy");
@@ -111,9 +111,8 @@ void read_experts(ConfigReader& reader, bool third, Config& config) {
 Result<Config> parse_config(const JsonObject& json) {
   const auto type = TRY(get_string(json, "model_type"));
   const JsonArray* names = TRY(get_array(json, "architectures"));
-  const bool third =
-      type ? *type == "deepseek_v3"
-           : names != nullptr && !names->empty() && names->front() == "DeepseekV3ForCausalLM";
+  const bool named = names != nullptr && !names->empty();
+  const bool third = named ? names->front() == "DeepseekV3ForCausalLM" : type == "deepseek_v3";
   JsonObject numbers = json;
   Extra extra;
   ConfigReader dims(json);
@@ -129,7 +128,8 @@ Result<Config> parse_config(const JsonObject& json) {
   extra.query_rank = rank ? reader.size("q_lora_rank", 1536) : 0;
   if (!json.contains("q_lora_rank")) extra.query_rank = 1536;
   Config config = llama::read_config(reader, {.context_length = third ? 4096 : 2048});
-  config.rope.interleaved = true;
+  // The second's code does not read the key.
+  config.rope.interleaved = reader.flag("rope_interleave", true) || !third;
   if (reader.flag("attention_bias", false))
     reader.fail(unsupported("'attention_bias' is not known for DeepSeek models"));
   reader.known(kUnread);
@@ -377,6 +377,7 @@ Tensor layer(const StepContext& step, int layer, const Tensor& x) {
 // llama.cpp's form: one key and value head as wide as the latent, the lengths of plain attention
 // beside them.
 Result<GgufForm> to_gguf(const Config& config, const JsonObject& json) {
+  if (!config.rope.interleaved) return unsupported("GGUF cannot express 'rope_interleave' false");
   GgufForm form = basic_gguf_form("deepseek2", config);
   Extra more = extra(config);
   more.fused = false;
