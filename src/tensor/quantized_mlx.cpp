@@ -144,7 +144,7 @@ Result<PackedWeights> find_mlx_weights(const TensorFiles& files, const JsonObjec
     if (!name.ends_with(kScales)) continue;
     const std::string module = name.substr(0, name.size() - kScales.size());
     JsonObject own = settings;
-    const Json* special = settings.if_contains(module);
+    const Json* special = find_value(settings, module);
     if (special != nullptr && special->is_object())
       for (const auto& [key, value] : special->get_object()) own[key] = value;
     found.add(module + ".weight", TRY(make_weight(files, module, own)),
