@@ -17,8 +17,8 @@ std::string lower(std::string_view text) {
 
 // OpenAI's {"url", "detail"}, or the URL alone, which some clients send.
 const boost::json::string* url_of(const JsonObject& part) {
-  const Json* value = part.if_contains("image_url");
-  if (value != nullptr && value->is_object()) value = value->get_object().if_contains("url");
+  const Json* value = find_value(part, "image_url");
+  if (value != nullptr && value->is_object()) value = find_value(value->get_object(), "url");
   return value == nullptr ? nullptr : value->if_string();
 }
 

@@ -17,7 +17,7 @@ Error bad_message(size_t index, std::string_view what) {
 }
 
 Result<std::string> read_role(const JsonObject& message, size_t index) {
-  const Json* value = message.if_contains("role");
+  const Json* value = find_value(message, "role");
   if (value == nullptr || !value->is_string()) return bad_message(index, ".role' must be a string");
   const std::string role(value->get_string());
   if (role == "developer") return std::string("system");
@@ -28,14 +28,14 @@ Result<std::string> read_role(const JsonObject& message, size_t index) {
 
 Result<std::string> part_type(const Json& part, size_t index) {
   const JsonObject* object = part.if_object();
-  const Json* type = object == nullptr ? nullptr : object->if_contains("type");
+  const Json* type = object == nullptr ? nullptr : find_value(*object, "type");
   if (type == nullptr || !type->is_string())
     return bad_message(index, ".content' parts must be objects with a type");
   return std::string(type->get_string());
 }
 
 Result<std::string> part_text(const JsonObject& part, const std::string& type, size_t index) {
-  const Json* value = part.if_contains(type);
+  const Json* value = find_value(part, type);
   if (value == nullptr || !value->is_string())
     return bad_message(index, ".content' has a text part without text");
   return std::string(value->get_string());
@@ -74,8 +74,8 @@ Result<Json> read_parts(const JsonArray& parts, size_t index, std::vector<SentPi
 
 Result<Json> read_content(const JsonObject& message, const ChatMessage& read, size_t index,
                           std::vector<SentPicture>& pictures) {
-  const Json* value = message.if_contains("content");
-  if (value == nullptr || value->is_null()) {
+  const Json* value = find_value(message, "content");
+  if (value == nullptr) {
     if (read.extra.contains("tool_calls")) return Json(nullptr);
     if (read.role == "assistant") return Json("");
     return bad_message(index, ".content' is missing");
@@ -87,7 +87,7 @@ Result<Json> read_content(const JsonObject& message, const ChatMessage& read, si
 
 // Templates written for Hugging Face expect arguments as an object, clients send them as text.
 void open_arguments(JsonObject& function) {
-  Json* arguments = function.if_contains("arguments");
+  Json* arguments = find_value(function, "arguments");
   if (arguments == nullptr || !arguments->is_string()) return;
   const auto& text = arguments->get_string();
   auto parsed = parse_json({text.data(), text.size()});
@@ -98,9 +98,9 @@ Result<JsonArray> read_tool_calls(const JsonArray& calls, size_t index) {
   JsonArray out;
   for (const Json& call : calls) {
     const JsonObject* object = call.if_object();
-    const Json* function = object == nullptr ? nullptr : object->if_contains("function");
+    const Json* function = object == nullptr ? nullptr : find_value(*object, "function");
     const Json* name = function != nullptr && function->is_object()
-                           ? function->get_object().if_contains("name")
+                           ? find_value(function->get_object(), "name")
                            : nullptr;
     if (name == nullptr || !name->is_string())
       return bad_message(index, ".tool_calls' must be objects with a function and its name");
@@ -159,8 +159,8 @@ Result<void> check_tool(const Json& tool) {
 
 // "auto" or "none"; forcing a call needs a grammar, which is not there yet.
 Result<bool> tools_wanted(const JsonObject& body, std::string_view key) {
-  const Json* choice = body.if_contains(boost::json::string_view(key.data(), key.size()));
-  if (choice == nullptr || choice->is_null()) return true;
+  const Json* choice = find_value(body, key);
+  if (choice == nullptr) return true;
   if (choice->is_string() && choice->get_string() == "auto") return true;
   if (choice->is_string() && choice->get_string() == "none") return false;
   if (choice->is_object() || (choice->is_string() && choice->get_string() == "required"))

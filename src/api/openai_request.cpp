@@ -62,8 +62,7 @@ Result<void> refuse_unsupported(const JsonObject& body) {
   for (const std::string_view key :
        {"grammar", "json_schema", "guided_json", "guided_regex", "guided_choice", "guided_grammar",
         "structured_outputs", "chat_template", "audio", "web_search_options", "bad_words"}) {
-    const Json* value = body.if_contains(boost::json::string_view(key.data(), key.size()));
-    if (value != nullptr && !value->is_null())
+    if (find_value(body, key) != nullptr)
       return unsupported(fmt::format("'{}' is not supported by this server", key));
   }
   if (const auto* modalities = TRY(get_array(body, "modalities")))
@@ -131,7 +130,7 @@ Result<void> read_logprobs(const JsonObject& body, OpenAiEndpoint endpoint,
                            SamplingParams& sampling) {
   sampling.top_logprobs = -1;
   if (endpoint == OpenAiEndpoint::completions) {
-    const Json* value = body.if_contains("logprobs");
+    const Json* value = find_value(body, "logprobs");
     if (value != nullptr && value->is_bool() && !value->get_bool()) return {};
     if (const auto count = TRY(int_in(body, "logprobs", 0, kMaxTopLogprobs)))
       sampling.top_logprobs = static_cast<int>(*count);
@@ -173,8 +172,8 @@ Result<void> add_stop(const Json& value, std::vector<std::string>& stops) {
 }
 
 Result<void> read_stop(const JsonObject& body, std::vector<std::string>& stops) {
-  const Json* value = body.if_contains("stop");
-  if (value == nullptr || value->is_null()) return {};
+  const Json* value = find_value(body, "stop");
+  if (value == nullptr) return {};
   if (!value->is_array()) return add_stop(*value, stops);
   if (value->get_array().size() > kMaxStops)
     return invalid_argument(fmt::format("'stop' may have {} strings", kMaxStops));
@@ -215,8 +214,8 @@ Result<std::vector<TokenId>> read_ids(const JsonArray& array) {
 }
 
 Result<void> read_prompts(const JsonObject& body, OpenAiRequest& request) {
-  const Json* prompt = body.if_contains("prompt");
-  if (prompt == nullptr || prompt->is_null()) return invalid_argument("'prompt' is missing");
+  const Json* prompt = find_value(body, "prompt");
+  if (prompt == nullptr) return invalid_argument("'prompt' is missing");
   if (prompt->is_string()) {
     request.prompts.emplace_back(std::string(prompt->get_string()));
     return {};

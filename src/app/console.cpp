@@ -11,10 +11,9 @@
 namespace exo {
 namespace {
 
-bool use_colour() {
-  static const bool on = ::isatty(STDOUT_FILENO) == 1 && environment("NO_COLOR").empty() &&
-                         environment("TERM") != "dumb";
-  return on;
+bool use_colour(std::FILE* to) {
+  return ::isatty(::fileno(to)) == 1 && environment("NO_COLOR").empty() &&
+         environment("TERM") != "dumb";
 }
 
 std::string line_of(const Row& cells, const std::vector<size_t>& widths) {
@@ -85,11 +84,8 @@ std::string format_duration_us(double microseconds) {
   return fmt::format("{:.1f} s", microseconds / 1e6);
 }
 
-std::string dim(std::string_view text) {
-  return use_colour() ? fmt::format("\x1b[2m{}\x1b[0m", text) : std::string(text);
-}
-std::string bold(std::string_view text) {
-  return use_colour() ? fmt::format("\x1b[1m{}\x1b[0m", text) : std::string(text);
+std::string dim(std::string_view text, std::FILE* to) {
+  return use_colour(to) ? fmt::format("\x1b[2m{}\x1b[0m", text) : std::string(text);
 }
 
 int fail(const Error& error) {

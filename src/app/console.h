@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdio>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,8 +19,8 @@ std::string format_table(const Row& header, const std::vector<Row>& rows);
 
 std::string format_bytes(uint64_t bytes);             // "10.5 MB", decimal
 std::string format_duration_us(double microseconds);  // "84 us", "1.2 ms", "3.4 s"
-std::string dim(std::string_view text);               // grey on a terminal
-std::string bold(std::string_view text);
+// Grey where `to`, which it is printed to, is a terminal with colours.
+std::string dim(std::string_view text, std::FILE* to);
 size_t display_width(std::string_view utf8);  // characters, for padding
 
 int fail(const Error& error);        // "exo: message" on stderr; exit code 1

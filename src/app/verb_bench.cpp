@@ -40,7 +40,8 @@ Result<Measured> measure(const CommandLine& line) {
     decode.push_back(measured.last.decode_tokens_per_second());
     std::fprintf(stderr, "%s",
                  dim(fmt::format("run {} of {}: prefill {:.1f} tokens/s, decode {:.1f} tokens/s\n",
-                                 i + 1, line.bench.repetitions, prefill.back(), decode.back()))
+                                 i + 1, line.bench.repetitions, prefill.back(), decode.back()),
+                     stderr)
                      .c_str());
   }
   measured.prefill_per_s = median(prefill);

@@ -45,7 +45,8 @@ void print_stats(const Answer& answer) {
       dim(fmt::format(
               "time to first token {:.0f} ms · {:.1f} tokens/s · {} prompt + {} answer tokens",
               answer.first_token_ms, answer.tokens_per_s, answer.prompt_tokens,
-              answer.completion_tokens))
+              answer.completion_tokens),
+          stderr)
           .c_str());
 }
 
@@ -60,7 +61,7 @@ Result<Answer> ask(Answerer& answerer, const Question& question, bool quiet) {
     begin();
     if (quiet) return;
     thinking = true;
-    std::fprintf(stderr, "%s", dim(text).c_str());
+    std::fprintf(stderr, "%s", dim(text, stderr).c_str());
   };
   handlers.on_text = [&thinking, begin, quiet](std::string_view text) {
     begin();
@@ -72,7 +73,7 @@ Result<Answer> ask(Answerer& answerer, const Question& question, bool quiet) {
   handlers.on_notice = [terminal](std::string_view notice) {
     if (!terminal) return;
     const bool progress = notice.starts_with("downloading ");  // each on the place of the last one
-    std::fprintf(stderr, progress ? "\r\x1b[K%s" : "\r\x1b[K%s\n", dim(notice).c_str());
+    std::fprintf(stderr, progress ? "\r\x1b[K%s" : "\r\x1b[K%s\n", dim(notice, stderr).c_str());
   };
   handlers.stop = &g_stop_answer;
   g_stop_answer.store(false);
@@ -193,11 +194,12 @@ void add_picture(JsonArray& pictures, std::string_view file) {
     return;
   }
   pictures.push_back(*std::move(picture));
-  std::printf("%s\n", dim("The picture goes with your next message.").c_str());
+  std::printf("%s\n", dim("The picture goes with your next message.", stdout).c_str());
 }
 
 int chat(Answerer& answerer, const CommandLine& line, JsonArray pictures) {
-  std::printf("%s\n", dim("Chat with " + line.run.model + ". /? lists the commands.").c_str());
+  std::printf("%s\n",
+              dim("Chat with " + line.run.model + ". /? lists the commands.", stdout).c_str());
   LineEditor editor;
   bool stats = line.run.stats;
   JsonArray messages;

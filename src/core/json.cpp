@@ -5,14 +5,10 @@
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/value_stack.hpp>
 #include <charconv>
+#include <utility>
 
 namespace exo {
 namespace {
-
-const Json* find(const JsonObject& object, std::string_view key) {
-  const Json* found = object.if_contains(boost::json::string_view(key.data(), key.size()));
-  return found == nullptr || found->is_null() ? nullptr : found;
-}
 
 Error wrong_type(std::string_view key, std::string_view expected, const Json& value) {
   const auto kind = boost::json::to_string(value.kind());
@@ -74,8 +70,16 @@ Result<Json> parse_json(std::string_view text, size_t max_depth) {
 
 std::string to_text(const Json& value) { return boost::json::serialize(value); }
 
+const Json* find_value(const JsonObject& object, std::string_view key) {
+  const Json* found = object.if_contains(boost::json::string_view(key.data(), key.size()));
+  return found == nullptr || found->is_null() ? nullptr : found;
+}
+Json* find_value(JsonObject& object, std::string_view key) {
+  return const_cast<Json*>(find_value(std::as_const(object), key));
+}
+
 Result<std::optional<int64_t>> get_int(const JsonObject& object, std::string_view key) {
-  const Json* value = find(object, key);
+  const Json* value = find_value(object, key);
   if (value == nullptr) return std::optional<int64_t>();
   boost::json::error_code error;
   const auto number = value->is_number() ? value->to_number<int64_t>(error) : 0;
@@ -84,35 +88,35 @@ Result<std::optional<int64_t>> get_int(const JsonObject& object, std::string_vie
 }
 
 Result<std::optional<double>> get_number(const JsonObject& object, std::string_view key) {
-  const Json* value = find(object, key);
+  const Json* value = find_value(object, key);
   if (value == nullptr) return std::optional<double>();
   if (!value->is_number()) return wrong_type(key, "a number", *value);
   return std::optional<double>(value->to_number<double>());
 }
 
 Result<std::optional<bool>> get_bool(const JsonObject& object, std::string_view key) {
-  const Json* value = find(object, key);
+  const Json* value = find_value(object, key);
   if (value == nullptr) return std::optional<bool>();
   if (!value->is_bool()) return wrong_type(key, "true or false", *value);
   return std::optional<bool>(value->get_bool());
 }
 
 Result<std::optional<std::string>> get_string(const JsonObject& object, std::string_view key) {
-  const Json* value = find(object, key);
+  const Json* value = find_value(object, key);
   if (value == nullptr) return std::optional<std::string>();
   if (!value->is_string()) return wrong_type(key, "a string", *value);
   return std::optional<std::string>(std::string(value->get_string()));
 }
 
 Result<const JsonObject*> get_object(const JsonObject& object, std::string_view key) {
-  const Json* value = find(object, key);
+  const Json* value = find_value(object, key);
   if (value == nullptr) return static_cast<const JsonObject*>(nullptr);
   if (!value->is_object()) return wrong_type(key, "an object", *value);
   return &value->get_object();
 }
 
 Result<const JsonArray*> get_array(const JsonObject& object, std::string_view key) {
-  const Json* value = find(object, key);
+  const Json* value = find_value(object, key);
   if (value == nullptr) return static_cast<const JsonArray*>(nullptr);
   if (!value->is_array()) return wrong_type(key, "an array", *value);
   return &value->get_array();

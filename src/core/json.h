@@ -22,6 +22,10 @@ using JsonArray = boost::json::array;
 Result<Json> parse_json(std::string_view text, size_t max_depth = 64);
 std::string to_text(const Json& value);
 
+// Borrowed; nullptr when absent or null.
+const Json* find_value(const JsonObject& object, std::string_view key);
+Json* find_value(JsonObject& object, std::string_view key);
+
 Result<std::optional<int64_t>> get_int(const JsonObject& object, std::string_view key);
 Result<std::optional<double>> get_number(const JsonObject& object, std::string_view key);
 Result<std::optional<bool>> get_bool(const JsonObject& object, std::string_view key);

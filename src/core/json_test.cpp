@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <utility>
 
 namespace exo {
 namespace {
@@ -35,6 +36,16 @@ TEST(Json, GettersNameTheKey) {
   EXPECT_FALSE(get_int(object, "x").ok());
   EXPECT_EQ(get_number(object, "n").value(), 3.0);
   EXPECT_EQ(get_string(object, "s").value(), "t");
+}
+
+TEST(Json, ANullIsAsGoodAsAbsent) {
+  Json json = parse_json(R"({"a": 1, "b": null, "c": {"d": false}})").value();
+  JsonObject& object = json.get_object();
+  EXPECT_EQ(find_value(object, "b"), nullptr);
+  EXPECT_EQ(find_value(object, "x"), nullptr);
+  *find_value(object, "a") = 2;
+  EXPECT_EQ(*find_value(std::as_const(object), "a"), 2);
+  EXPECT_EQ(*find_value(find_value(object, "c")->get_object(), "d"), false);
 }
 
 }  // namespace

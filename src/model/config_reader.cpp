@@ -28,7 +28,8 @@ constexpr std::string_view kEverywhere[] = {
     "encoder_no_repeat_ngram_size", "exponential_decay_length_penalty", "forced_bos_token_id",
     "forced_eos_token_id", "length_penalty", "no_repeat_ngram_size", "num_beam_groups",
     "num_return_sequences", "pruned_heads", "remove_invalid_values", "suppress_tokens",
-    "tf_legacy_loss", "tie_encoder_decoder", "gradient_checkpointing", "classifier_dropout"};
+    "tf_legacy_loss", "tie_encoder_decoder", "gradient_checkpointing", "classifier_dropout",
+    "auto_map"};
 // clang-format on
 
 }  // namespace

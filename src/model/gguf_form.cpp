@@ -103,6 +103,12 @@ GgufForm basic_gguf_form(std::string_view architecture, const Config& config) {
   return form;
 }
 
+void add_window(GgufForm& form) {
+  for (int layer = 0; layer < form.config.layer_count; ++layer)
+    if (const int window = form.config.window_of(layer); window > 0)
+      form.keys["attention.sliding_window"] = window;
+}
+
 PlannedFiles::PlannedFiles(const GgufForm& form) {
   metadata_["general.architecture"] = form.architecture;
   for (const auto& [key, value] : form.keys)

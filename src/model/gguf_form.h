@@ -23,6 +23,8 @@ struct GgufForm {
 
 // What all families of Llama's build share; a family adds its own keys.
 GgufForm basic_gguf_form(std::string_view architecture, const Config& config);
+// The window of the layers that have one.
+void add_window(GgufForm& form);
 
 // The names, types and shapes of a file that is not written yet, with its keys: enough for a family
 // to parse it.

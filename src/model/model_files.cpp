@@ -71,7 +71,7 @@ std::vector<TokenId> token_ids(const JsonObject& object, std::string_view key, i
     if (error || id < 0 || id >= vocab_size || ids.size() >= 64) return;
     if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(static_cast<TokenId>(id));
   };
-  const Json* value = object.if_contains(boost::json::string_view(key.data(), key.size()));
+  const Json* value = find_value(object, key);
   if (value == nullptr) return ids;
   if (value->is_array())
     for (const Json& item : value->get_array()) add(item);

@@ -9,8 +9,10 @@
 #include <string>
 
 #include "base/file.h"
+#include "model/gguf_convert.h"
 #include "model/model_files.h"
 #include "model/rope_scaling.h"
+#include "tensor/quantize.h"
 
 namespace exo {
 namespace {
@@ -55,6 +57,50 @@ TEST(Config, AbsentAndNullKeysTakeTheFamilysDefaults) {
             24);
 }
 
+// Of Hugging Face's configuration classes, where a published config leaves a key out.
+TEST(Config, AbsentKeysMeanWhatTheFamilysClassSays) {
+  const auto with_heads = [](int heads, const char* name, const std::string& more = "") {
+    return parse(R"({"architectures": [")" + std::string(name) + R"("], )" + more + R"(
+        "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 288,
+        "num_attention_heads": )" +
+                 std::to_string(heads) + "}")
+        .value();
+  };
+  for (const auto& [name, kv_heads] : {std::pair{"LlamaForCausalLM", 32},
+                                       {"Phi3ForCausalLM", 32},
+                                       {"Qwen2ForCausalLM", 32},
+                                       {"Qwen3ForCausalLM", 32},
+                                       {"Qwen2MoeForCausalLM", 16},
+                                       {"Qwen3MoeForCausalLM", 4},
+                                       {"MistralForCausalLM", 8},
+                                       {"MixtralForCausalLM", 8},
+                                       {"Gemma2ForCausalLM", 4},
+                                       {"Gemma3ForCausalLM", 4},
+                                       {"GptOssForCausalLM", 8}}) {
+    EXPECT_EQ(with_heads(32, name).kv_heads, kv_heads) << name;
+    EXPECT_EQ(with_heads(32, name, R"("num_key_value_heads": null, )").kv_heads, 32) << name;
+  }
+  EXPECT_EQ(with_heads(8, "GptOssForCausalLM").rope_origin.scaling, "yarn");
+  EXPECT_EQ(with_heads(8, "GptOssForCausalLM").rope_origin.factor, 32);
+  EXPECT_EQ(with_heads(8, "GptOssForCausalLM", R"("rope_scaling": null, )").rope_origin.scaling,
+            "default");
+  const std::string longrope = R"("rope_scaling": {"type": "longrope", "short_factor": [1, 1],
+      "long_factor": [2, 2]}, "max_position_embeddings": 16384, )";
+  EXPECT_EQ(with_heads(16, "Phi3ForCausalLM", longrope).far_beyond, 4096);
+  const Config deepseek = with_heads(4, "DeepseekV2ForCausalLM", R"("num_experts_per_tok": 6, )");
+  EXPECT_EQ(
+      std::tuple(deepseek.experts.count, deepseek.experts.width, deepseek.experts.shared_width),
+      std::tuple(64, 1407, 2 * 1407));
+}
+
+TEST(Config, KeysThatSayNothingOfTheNumbersAreTaken) {
+  const std::string more = R"("auto_map": {"AutoConfig": "configuration_x.XConfig"}, )";
+  for (const char* name : {"Phi3ForCausalLM", "DeepseekV3ForCausalLM"})
+    EXPECT_TRUE(parse(llama(more + R"("tie_word_embeddings": false)", name)).ok()) << name;
+  EXPECT_TRUE(
+      parse(llama(R"("num_key_value_heads": 2, "use_mrope": false)", "Qwen2ForCausalLM")).ok());
+}
+
 TEST(Config, BothSpellingsOfTransformersAgree) {
   for (const char* family : {"llama2", "llama3", "mistral"}) {
     const auto read = [&](const char* file) {
@@ -88,8 +134,31 @@ TEST(Config, WhatIsNotKnownIsRefusedByName) {
       message(llama(R"("attention_bias": true, "num_key_value_heads": 4)", "MistralForCausalLM"))
           .find("attention_bias"),
       std::string::npos);
+  const auto expect_named = [&](const char* key, const std::string& more, const char* name) {
+    const std::string said = message(llama(more, name));
+    EXPECT_NE(said.find(std::string("'") + key + "'"), std::string::npos) << said;
+  };
+  expect_named("use_mrope", R"("num_key_value_heads": 2, "use_mrope": true)", "Qwen2ForCausalLM");
+  expect_named("layer_types", R"("num_key_value_heads": 2, "use_sliding_window": true)",
+               "Qwen2MoeForCausalLM");
+  expect_named("attn_logit_softcapping", R"("attn_logit_softcapping": 50)", "Gemma3ForCausalLM");
   EXPECT_EQ(message(llama(R"("attention_bias": true)")), "accepted");
   EXPECT_EQ(message(llama(R"("use_cache": true, "torch_dtype": "bfloat16")")), "accepted");
+}
+
+TEST(Config, DeepseekTurnsNeighboursUnlessToldOtherwise) {
+  const auto interleaved = [](const char* name, const char* more) {
+    return parse(llama(std::string(R"("num_experts_per_tok": 2, "n_routed_experts": 8, )") +
+                           R"("n_group": 1, "topk_group": 1)" + more,
+                       name))
+        ->rope.interleaved;
+  };
+  EXPECT_TRUE(interleaved("DeepseekV3ForCausalLM", ""));
+  EXPECT_FALSE(interleaved("DeepseekV3ForCausalLM", R"(, "rope_interleave": false)"));
+  EXPECT_TRUE(interleaved("DeepseekV2ForCausalLM", R"(, "rope_interleave": false)"));
+  // The class decides, not what its makers call the model.
+  EXPECT_FALSE(interleaved("DeepseekV3ForCausalLM",
+                           R"(, "model_type": "kimi_k2", "rope_interleave": false)"));
 }
 
 TEST(Config, SizesOutOfRangeAreErrors) {
@@ -338,6 +407,38 @@ TEST_F(ModelFolder, AnEmbeddingModelSaysHowItPools) {
   fs::remove(folder_ / "modules.json");
   rename_tensors(folder_, "pooler.dense", "qooler.dense");  // some checkpoints have none
   EXPECT_NE(message().find("qooler"), std::string::npos) << message();
+}
+
+TEST_F(ModelFolder, AConvertedEmbeddingModelPoolsAlike) {
+  fs::remove_all(folder_);
+  fs::copy(kModels / "bert/bf16", folder_);
+  fs::create_directory(folder_ / "1_Pooling");
+  ASSERT_TRUE(
+      write_file(folder_ / "1_Pooling/config.json", R"({"pooling_mode_cls_token": true})").ok());
+  ASSERT_TRUE(write_file(folder_ / "modules.json",
+                         R"([{"type": "sentence_transformers.models.Transformer"},
+                             {"type": "sentence_transformers.models.Pooling"}])")
+                  .ok());
+  const ModelFiles source = open_model(folder_).value();
+  ConvertOptions options;
+  options.target = DType::f32;
+  ASSERT_TRUE(convert_to_safetensors(source, folder_ / "as_f32", options).ok());
+  const ModelFiles converted = open_model(folder_ / "as_f32").value();
+  EXPECT_EQ(converted.pooling, Pooling::cls);
+  EXPECT_EQ(converted.card.weight_dtype, "f32");
+  EXPECT_EQ(converted.tensors->names().size(), source.tensors->names().size());
+  for (const std::string& name : source.tensors->names()) {
+    const HostTensor before = source.tensors->find(name).value();
+    const HostTensor after = converted.tensors->find(name).value();
+    ASSERT_EQ(before.shape, after.shape) << name;
+    std::vector<float> widened(static_cast<size_t>(before.elements()));
+    to_f32(before.dtype, before.bytes.data(), widened);
+    std::vector<float> written(widened.size());
+    to_f32(after.dtype, after.bytes.data(), written);
+    EXPECT_EQ(written, widened) << name;
+  }
+  EXPECT_NE(convert_to_gguf(source, folder_ / "x.gguf", options).error().message.find("bert"),
+            std::string::npos);
 }
 
 TEST_F(ModelFolder, DefaultsComeFromGenerationConfig) {

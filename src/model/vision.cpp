@@ -113,13 +113,13 @@ int layer_of(std::string_view name) {
 
 // Pixels of "size" or "crop_size": a number, or an object that says it; nothing when absent.
 std::optional<int64_t> side_of(const JsonObject& json, std::string_view key) {
-  const Json* value = json.if_contains(boost::json::string_view(key.data(), key.size()));
-  if (value == nullptr || value->is_null()) return std::nullopt;
+  const Json* value = find_value(json, key);
+  if (value == nullptr) return std::nullopt;
   if (value->is_int64()) return value->get_int64();
   if (!value->is_object()) return -1;
   const JsonObject& sides = value->get_object();
   const auto at = [&](const char* name) -> int64_t {
-    const Json* side = sides.if_contains(name);
+    const Json* side = find_value(sides, name);
     return side != nullptr && side->is_int64() ? side->get_int64() : -1;
   };
   if (key == "size") return at("shortest_edge");

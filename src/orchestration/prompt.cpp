@@ -10,7 +10,7 @@ namespace {
 
 bool is_image(const Json& part) {
   const JsonObject* object = part.if_object();
-  const Json* type = object != nullptr ? object->if_contains("type") : nullptr;
+  const Json* type = object != nullptr ? find_value(*object, "type") : nullptr;
   return type != nullptr && type->is_string() && type->get_string() == "image";
 }
 
@@ -31,7 +31,7 @@ Result<Json> as_text(const Json& content, const std::string& image_token) {
       continue;
     }
     const JsonObject* object = part.if_object();
-    const Json* said = object != nullptr ? object->if_contains("text") : nullptr;
+    const Json* said = object != nullptr ? find_value(*object, "text") : nullptr;
     if (said == nullptr || !said->is_string())
       return unsupported("a message is made of parts of type \"text\" and pictures");
     if (!text.empty()) text += '\n';
@@ -82,7 +82,7 @@ constexpr size_t kIdCharacters = 9;
 
 // Conversations may come from another model, whose ids of calls this template would refuse.
 void shorten_id(JsonObject& object, std::string_view key) {
-  Json* id = object.if_contains(boost::json::string_view(key.data(), key.size()));
+  Json* id = find_value(object, key);
   if (id == nullptr || !id->is_string() || id->get_string().size() <= kIdCharacters) return;
   const std::string text(id->get_string());
   *id = text.substr(text.size() - kIdCharacters);
@@ -99,7 +99,7 @@ void adapt(const OutputSyntax& syntax, JsonObject& message) {
   }
   if (!syntax.nine_character_ids) return;
   shorten_id(message, "tool_call_id");
-  Json* calls = message.if_contains("tool_calls");
+  Json* calls = find_value(message, "tool_calls");
   if (calls == nullptr || !calls->is_array()) return;
   for (Json& call : calls->get_array())
     if (call.is_object()) shorten_id(call.get_object(), "id");

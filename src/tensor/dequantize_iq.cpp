@@ -5,9 +5,8 @@
 
 #include <array>
 #include <bit>
-#include <cstring>
 
-#include "tensor/dtype.h"
+#include "tensor/block_bytes.h"
 
 namespace exo::iq {
 namespace {
@@ -16,9 +15,8 @@ namespace {
 
 using Bytes = const uint8_t*;
 
-uint32_t u16_at(Bytes at) { return at[0] | static_cast<uint32_t>(at[1]) << 8; }
-uint32_t u32_at(Bytes at) { return u16_at(at) | u16_at(at + 2) << 16; }
-float half_at(Bytes at) { return f16_to_f32(static_cast<uint16_t>(u16_at(at))); }
+uint32_t u16_at(Bytes at) { return number_at<uint16_t>(at); }
+uint32_t u32_at(Bytes at) { return number_at<uint32_t>(at); }
 float number(uint32_t value) { return static_cast<float>(value); }
 
 // What the numbers of a codebook's entries stand for.

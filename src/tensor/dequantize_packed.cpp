@@ -5,26 +5,15 @@
 
 #include <array>
 #include <bit>
-#include <cstring>
 
 #include "base/check.h"
+#include "tensor/block_bytes.h"
 #include "tensor/dequantize_iq.h"
 
 namespace exo {
 namespace {
 
 using Bytes = const uint8_t*;
-
-float half_at(Bytes at) {
-  uint16_t bits = 0;
-  std::memcpy(&bits, at, sizeof(bits));
-  return f16_to_f32(bits);
-}
-uint32_t word_at(Bytes at) {
-  uint32_t bits = 0;
-  std::memcpy(&bits, at, sizeof(bits));
-  return bits;
-}
 
 constexpr std::array<int8_t, 16> kIq4Values = {-127, -104, -83, -65, -49, -35, -22, -10,
                                                1,    13,   25,  38,  53,  69,  89,  113};
@@ -43,7 +32,7 @@ void q4_1(Bytes in, float* out) {
 // The fifth bit of element i is bit i of a word.
 void q5_0(Bytes in, float* out) {
   const float d = half_at(in);
-  const uint32_t high = word_at(in + 2);
+  const uint32_t high = number_at<uint32_t>(in + 2);
   for (int i = 0; i < 16; ++i) {
     const int a = (in[6 + i] & 15) | static_cast<int>((high >> i & 1) << 4);
     const int b = (in[6 + i] >> 4) | static_cast<int>((high >> (i + 16) & 1) << 4);
@@ -54,7 +43,7 @@ void q5_0(Bytes in, float* out) {
 
 void q5_1(Bytes in, float* out) {
   const float d = half_at(in), m = half_at(in + 2);
-  const uint32_t high = word_at(in + 4);
+  const uint32_t high = number_at<uint32_t>(in + 4);
   for (int i = 0; i < 16; ++i) {
     const int a = (in[8 + i] & 15) | static_cast<int>((high >> i & 1) << 4);
     const int b = (in[8 + i] >> 4) | static_cast<int>((high >> (i + 16) & 1) << 4);
@@ -191,8 +180,7 @@ const std::array<float, 256>& f8_values() {
   return values;
 }
 void f8_32(Bytes in, float* out) {
-  float scale = 0;
-  std::memcpy(&scale, in, sizeof(scale));
+  const auto scale = number_at<float>(in);
   const std::array<float, 256>& values = f8_values();
   for (int i = 0; i < 32; ++i) out[i] = values[in[4 + i]] * scale;
 }
@@ -214,8 +202,8 @@ void affine(Bytes in, float* out) {
 }
 template <int kBits>
 void affine_f32(Bytes in, float* out) {
-  const float scale = std::bit_cast<float>(word_at(in));
-  const float bias = std::bit_cast<float>(word_at(in + 4));
+  const float scale = number_at<float>(in);
+  const float bias = number_at<float>(in + 4);
   for (int i = 0; i < 32; ++i) out[i] = stream_value<kBits>(in + 8, i) * scale + bias;
 }
 

@@ -6,12 +6,11 @@
 #include <cmath>
 #include <cstring>
 
+#include "tensor/block_bytes.h"
 #include "tensor/quantize.h"
 
 namespace exo {
 namespace {
-
-void put_u16(std::byte* out, uint16_t bits) { std::memcpy(out, &bits, sizeof bits); }
 
 // Scale and bias in f16. Exact for every f16, and for bfloat16 from 2^-17 up; below that the scale
 // is rounded to a multiple of 2^-24, far less than one step of its group.
@@ -19,18 +18,12 @@ Result<void> put_half(float value, std::byte* out) {
   const uint16_t bits = f32_to_f16(value);
   if (!std::isfinite(f16_to_f32(bits)))
     return unsupported(fmt::format("a scale or bias of {} is beyond float16", value));
-  put_u16(out, bits);
+  std::memcpy(out, &bits, sizeof bits);
   return {};
 }
 Result<void> put_halves(const BlockParts& parts, std::byte* out) {
   TRY(put_half(parts.scale, out));
   return put_half(parts.bias, out + 2);
-}
-
-// Element i in the low half of byte i, element i + 16 in the high half, as ggml has them.
-void put_nibbles(const BlockParts& parts, std::byte* out) {
-  for (size_t i = 0; i < 16; ++i)
-    out[i] = static_cast<std::byte>((parts.quants[i] & 15) | (parts.quants[i + 16] & 15) << 4);
 }
 
 void put_stream(const BlockParts& parts, int bits, std::byte* out) {
@@ -41,13 +34,6 @@ void put_stream(const BlockParts& parts, int bits, std::byte* out) {
     for (filled += bits; filled >= 8; filled -= 8, pending >>= 8)
       *out++ = static_cast<std::byte>(pending & 0xff);
   }
-}
-
-void put_q5_1(const BlockParts& parts, std::byte* out) {
-  uint32_t high = 0;
-  for (size_t i = 0; i < 32; ++i) high |= static_cast<uint32_t>(parts.quants[i] >> 4 & 1) << i;
-  std::memcpy(out + 4, &high, sizeof high);
-  put_nibbles(parts, out + 8);
 }
 
 Result<void> put_f32(const BlockParts& parts, int bits, std::byte* out) {
@@ -90,16 +76,17 @@ Result<void> put_block(DType dtype, const BlockParts& parts, std::byte* out) {
   switch (dtype) {
     case DType::q4_0:
       TRY(put_half(parts.scale, out));
-      put_nibbles(parts, out + 2);
+      put_nibbles(parts.quants, out + 2);
       return {};
     case DType::q4_1:
     case DType::zero4:
       TRY(put_halves(parts, out));
-      put_nibbles(parts, out + 4);
+      put_nibbles(parts.quants, out + 4);
       return {};
     case DType::q5_1:
       TRY(put_halves(parts, out));
-      put_q5_1(parts, out);
+      put_fifth_bits(parts.quants, out + 4);
+      put_nibbles(parts.quants, out + 8);
       return {};
     case DType::affine2:
       return put_f16(parts, 2, out);

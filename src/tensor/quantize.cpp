@@ -1,10 +1,12 @@
 #include "tensor/quantize.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
 #include "base/check.h"
+#include "tensor/block_bytes.h"
 #include "tensor/dequantize_packed.h"
 #include "tensor/quantize_blocks.h"
 
@@ -13,16 +15,11 @@ namespace {
 
 constexpr int kBlock = 32;
 
-uint16_t load_u16(const std::byte* p) {
-  uint16_t bits;
-  std::memcpy(&bits, p, sizeof bits);
-  return bits;
-}
 void store_u16(std::byte* p, uint16_t bits) { std::memcpy(p, &bits, sizeof bits); }
 
 void dequantize_q8_0(const std::byte* in, std::span<float> out) {
   for (size_t base = 0; base < out.size(); base += kBlock, in += 34) {
-    const float d = f16_to_f32(load_u16(in));
+    const float d = half_at(in);
     for (int i = 0; i < kBlock; ++i)
       out[base + i] = static_cast<float>(static_cast<int8_t>(in[2 + i])) * d;
   }
@@ -30,7 +27,7 @@ void dequantize_q8_0(const std::byte* in, std::span<float> out) {
 
 void dequantize_q4_0(const std::byte* in, std::span<float> out) {
   for (size_t base = 0; base < out.size(); base += kBlock, in += 18) {
-    const float d = f16_to_f32(load_u16(in));
+    const float d = half_at(in);
     for (int i = 0; i < kBlock / 2; ++i) {
       const int pair = std::to_integer<int>(in[2 + i]);
       out[base + i] = static_cast<float>((pair & 15) - 8) * d;
@@ -70,17 +67,15 @@ void quantize_q4_0(std::span<const float> in, std::byte* out) {
     const float d = extreme / -8.0f;
     const float inverse = d != 0 ? 1.0f / d : 0.0f;
     store_u16(out, f32_to_f16(d));
-    for (int i = 0; i < kBlock / 2; ++i) {
-      const int low = to_int(in[base + i] * inverse + 8.5f, 0, 15);
-      const int high = to_int(in[base + i + kBlock / 2] * inverse + 8.5f, 0, 15);
-      out[2 + i] = static_cast<std::byte>(low | (high << 4));
-    }
+    std::array<int, kBlock> q;
+    for (size_t i = 0; i < kBlock; ++i) q[i] = to_int(in[base + i] * inverse + 8.5f, 0, 15);
+    put_nibbles(q, out + 2);
   }
 }
 
 template <float (*Convert)(uint16_t)>
 void widen(const std::byte* in, std::span<float> out) {
-  for (size_t i = 0; i < out.size(); ++i) out[i] = Convert(load_u16(in + 2 * i));
+  for (size_t i = 0; i < out.size(); ++i) out[i] = Convert(number_at<uint16_t>(in + 2 * i));
 }
 template <uint16_t (*Convert)(float)>
 void narrow(std::span<const float> in, std::byte* out) {

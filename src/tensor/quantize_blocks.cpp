@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "tensor/block_bytes.h"
 
 namespace exo {
 namespace {
@@ -31,17 +32,6 @@ int rounded_down(float value, int high) {
   return !(value > 0) ? 0 : value < static_cast<float>(high) ? static_cast<int>(value) : high;
 }
 float inverse_of(float value) { return value != 0 ? 1.0f / value : 0.0f; }
-
-// Low nibbles are elements 0..15, high ones 16..31; of five bits the uppermost go into a word.
-void put_nibbles(const std::array<int, 32>& q, Out out) {
-  for (size_t i = 0; i < 16; ++i)
-    out[i] = static_cast<uint8_t>((q[i] & 15) | (q[i + 16] & 15) << 4);
-}
-void put_fifth_bits(const std::array<int, 32>& q, Out out) {
-  uint32_t high = 0;
-  for (size_t i = 0; i < 32; ++i) high |= static_cast<uint32_t>(q[i] >> 4 & 1) << i;
-  std::memcpy(out, &high, sizeof high);
-}
 
 // The extreme maps to -16, so that its sign decides the sign of d.
 void q5_0(const float* x, Out out) {

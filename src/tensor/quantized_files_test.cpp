@@ -111,6 +111,16 @@ TEST_F(QuantizedFilesTest, StackedExpertsAreMatricesOfTheirOwn) {
   EXPECT_EQ(files->find("l.mlp.experts.1.up_proj.weight")->bytes.size(), 48u);
 }
 
+TEST_F(QuantizedFilesTest, StacksWithoutExpertsAreLeftAsTheyAre) {
+  for (const Shape& shape : {Shape{0, 3, 4}, Shape{2, 0, 4}, Shape{2, 3, 0}, Shape{3, 4}}) {
+    const std::string name = "l.mlp.switch_mlp.up_proj.weight";
+    const auto files = unstack_experts(write({{name, {DType::f32, shape}}}));
+    EXPECT_EQ(files->names(), std::vector<std::string>{name});
+    EXPECT_EQ(files->find(name)->shape, shape);
+    EXPECT_FALSE(files->find("l.mlp.experts.0.up_proj.weight").ok());
+  }
+}
+
 TEST(PutBlock, AndBackIsExactForEveryFormat) {
   for (const auto& [dtype, bits] : {std::pair{DType::affine2, 2},
                                     {DType::affine3, 3},

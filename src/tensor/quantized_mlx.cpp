@@ -4,6 +4,7 @@
 // and a group of 32 has an E8M0 exponent instead.
 #include <fmt/core.h>
 
+#include "tensor/block_bytes.h"
 #include "tensor/packed_weight.h"
 
 namespace exo {
@@ -91,8 +92,7 @@ class Mxfp4Weight : public PackedWeight {
     for (int64_t column = 0; column < width(); column += 32, out += 17) {
       const auto numbers = take_numbers(in, column * 4, 4);
       out[0] = exponents_.bytes[static_cast<size_t>((row * width() + column) / 32)];
-      for (size_t i = 0; i < 16; ++i)
-        out[1 + i] = static_cast<std::byte>(numbers[i] | numbers[i + 16] << 4);
+      put_nibbles(numbers, out + 1);
     }
     return {};
   }
@@ -144,7 +144,7 @@ Result<PackedWeights> find_mlx_weights(const TensorFiles& files, const JsonObjec
     if (!name.ends_with(kScales)) continue;
     const std::string module = name.substr(0, name.size() - kScales.size());
     JsonObject own = settings;
-    const Json* special = settings.if_contains(module);
+    const Json* special = find_value(settings, module);
     if (special != nullptr && special->is_object())
       for (const auto& [key, value] : special->get_object()) own[key] = value;
     found.add(module + ".weight", TRY(make_weight(files, module, own)),

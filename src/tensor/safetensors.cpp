@@ -1,9 +1,9 @@
 // The safetensors header: u64 length, JSON {name: {dtype, shape, data_offsets}}, then the data.
 #include <fmt/core.h>
 
-#include <array>
 #include <cstring>
 
+#include "tensor/safetensors_types.h"
 #include "tensor/tensor_index.h"
 
 namespace exo {
@@ -13,35 +13,6 @@ constexpr size_t kHeaderLimit = 100'000'000;  // bytes; the format's own limit
 constexpr size_t kEntryLimit = 1'000'000;
 constexpr size_t kCommaLimit = 16'000'000;  // bounds the memory of the parsed header
 constexpr size_t kRankLimit = 8;
-
-struct KnownType {
-  std::string_view name;
-  int bytes;
-  std::optional<DType> dtype;
-};
-constexpr std::array<KnownType, 15> kTypes = {{
-    {"F32", 4, DType::f32},
-    {"F16", 2, DType::f16},
-    {"BF16", 2, DType::bf16},
-    {"I32", 4, DType::i32},
-    {"U32", 4, DType::u32},
-    {"I64", 8, DType::i64},
-    {"U8", 1, DType::u8},
-    {"I8", 1, DType::i8},
-    {"F8_E4M3", 1, DType::f8_e4m3},
-    {"F8_E5M2", 1, std::nullopt},
-    {"BOOL", 1, std::nullopt},
-    {"I16", 2, std::nullopt},
-    {"U16", 2, std::nullopt},
-    {"F64", 8, std::nullopt},
-    {"U64", 8, std::nullopt},
-}};
-
-const KnownType* known_type(std::string_view name) {
-  for (const KnownType& type : kTypes)
-    if (type.name == name) return &type;
-  return nullptr;
-}
 
 Result<std::vector<int64_t>> extents(const JsonObject& object, std::string_view key, size_t limit) {
   const JsonArray* array = TRY(get_array(object, key));
@@ -76,7 +47,7 @@ Result<TensorEntry> parse_entry(std::string name, const Json& value, size_t data
                     data_size));
   entry.begin = data_begin + static_cast<size_t>(offsets[0]);
   entry.end = data_begin + static_cast<size_t>(offsets[1]);
-  if (const KnownType* type = known_type(entry.type_name)) {
+  if (const SafetensorsType* type = safetensors_type(entry.type_name)) {
     const auto bytes = checked_bytes(entry.shape, 1, type->bytes);
     if (!bytes || *bytes != entry.end - entry.begin)
       return corrupt(fmt::format("its shape of {} needs other bytes than the {} it has",

@@ -43,7 +43,7 @@ Result<SparseRecord> parse_sparse_record(std::string_view text) {
   if (!json.is_object()) return corrupt("it is no JSON object");
   const JsonObject& object = json.get_object();
   SparseRecord record;
-  const Json* size = object.if_contains("size");
+  const Json* size = find_value(object, "size");
   record.size = TRY(size_of(size == nullptr ? Json() : *size));
   record.oid = TRY(get_string(object, "oid")).value_or("");
   record.revision = TRY(get_string(object, "revision")).value_or("");

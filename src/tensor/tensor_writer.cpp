@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "tensor/ggml_types.h"
+#include "tensor/safetensors_types.h"
 
 namespace exo {
 namespace {
@@ -154,29 +155,6 @@ Result<std::string> gguf_header(const JsonObject& metadata,
   return header;
 }
 
-std::string_view safetensors_type(DType dtype) {
-  switch (dtype) {
-    case DType::f32:
-      return "F32";
-    case DType::f16:
-      return "F16";
-    case DType::bf16:
-      return "BF16";
-    case DType::i32:
-      return "I32";
-    case DType::i64:
-      return "I64";
-    case DType::u8:
-      return "U8";
-    case DType::u32:
-      return "U32";
-    case DType::i8:
-      return "I8";
-    default:
-      return "";
-  }
-}
-
 }  // namespace
 
 uint64_t PlannedTensor::size_bytes() const {
@@ -200,14 +178,15 @@ Result<TensorWriter> TensorWriter::create_safetensors(const std::filesystem::pat
   header["__metadata__"] = metadata;
   uint64_t offset = 0;
   for (const PlannedTensor& tensor : plan) {
-    const std::string_view type = safetensors_type(tensor.info.dtype);
-    if (type.empty())
+    const SafetensorsType* type = safetensors_type(tensor.info.dtype);
+    if (type == nullptr)
       return unsupported(fmt::format("{}: safetensors have no type {} ('{}')", path.string(),
                                      traits(tensor.info.dtype).name, tensor.name));
     const uint64_t end = offset + tensor.size_bytes();
-    header[tensor.name] = {{"dtype", boost::json::string_view(type.data(), type.size())},
-                           {"shape", JsonArray(tensor.info.shape.begin(), tensor.info.shape.end())},
-                           {"data_offsets", {offset, end}}};
+    header[tensor.name] = {
+        {"dtype", boost::json::string_view(type->name.data(), type->name.size())},
+        {"shape", JsonArray(tensor.info.shape.begin(), tensor.info.shape.end())},
+        {"data_offsets", {offset, end}}};
     offset = end;
   }
   std::string text = to_text(Json(std::move(header)));

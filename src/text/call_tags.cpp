@@ -153,9 +153,7 @@ bool wants_string(const JsonObject& schema, std::string_view value) {
 }
 
 const JsonObject* member(const JsonObject* object, std::string_view key) {
-  const Json* found = object == nullptr
-                          ? nullptr
-                          : object->if_contains(boost::json::string_view(key.data(), key.size()));
+  const Json* found = object == nullptr ? nullptr : find_value(*object, key);
   return found == nullptr ? nullptr : found->if_object();
 }
 
@@ -178,7 +176,7 @@ std::optional<std::vector<TaggedCall>> read_call_tags(std::string_view text) {
 
 std::string_view tool_name(const Json& tool) {
   const JsonObject* function = member(tool.if_object(), "function");
-  const Json* name = function == nullptr ? nullptr : function->if_contains("name");
+  const Json* name = function == nullptr ? nullptr : find_value(*function, "name");
   if (name == nullptr || !name->is_string()) return {};
   return {name->get_string().data(), name->get_string().size()};
 }

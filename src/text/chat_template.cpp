@@ -52,8 +52,8 @@ Result<std::optional<JsonObject>> read_config(const std::filesystem::path& path)
 
 // "<s>", {"content": "<s>", ...} or null.
 Result<std::string> token_text(const JsonObject& config, std::string_view key) {
-  const Json* value = config.if_contains(boost::json::string_view(key.data(), key.size()));
-  if (value == nullptr || value->is_null()) return std::string();
+  const Json* value = find_value(config, key);
+  if (value == nullptr) return std::string();
   if (value->is_string()) return std::string(value->get_string());
   if (value->is_object()) {
     const auto content = TRY(get_string(value->get_object(), "content"));
@@ -76,8 +76,8 @@ struct NamedTemplates {
 
 // "chat_template" is one template, or a list of {"name", "template"}.
 Result<void> add_from_config(const JsonObject& config, NamedTemplates& out) {
-  const Json* value = config.if_contains("chat_template");
-  if (value == nullptr || value->is_null()) return {};
+  const Json* value = find_value(config, "chat_template");
+  if (value == nullptr) return {};
   if (value->is_string()) {
     out.add("default", std::string(value->get_string()));
     return {};

@@ -55,7 +55,7 @@ Result<std::unique_ptr<const TokenModel>> parse_token_model(const Json& value) {
   const std::string type = TRY(string_or(object, "type", has_merges ? "BPE" : ""));
   if (type == "BPE") return parse_bpe(object);
   if (type == "WordPiece") return parse_wordpiece(object);
-  const bool has_scores = type.empty() && object.if_contains("unk_id") != nullptr;
+  const bool has_scores = type.empty() && find_value(object, "unk_id") != nullptr;
   if (type == "Unigram" || has_scores) return parse_unigram(object);
   return unsupported(fmt::format("tokenizer model '{}' is not supported", type));
 }

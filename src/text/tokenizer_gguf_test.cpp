@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <sstream>
 
 #include "text/byte_alphabet.h"
+#include "text/gguf_pre_kinds.h"
 #include "text/test_fixtures.h"
 #include "text/tokenizer.h"
 
@@ -105,13 +107,10 @@ TEST(Gguf, EveryKnownPreTokenizerLoadsAndKeepsTheText) {
     tokens.push_back(Json(to_byte_alphabet(std::string(1, static_cast<char>(byte)))));
   JsonObject metadata{{"tokenizer.ggml.model", "gpt2"}, {"tokenizer.ggml.tokens", tokens}};
   metadata["tokenizer.ggml.merges"] = JsonArray();
-  for (const std::string name :
-       {"default",      "gpt-2",          "phi-2",       "olmo",      "command-r",
-        "smollm",       "falcon",         "llama-bpe",   "dbrx",      "chatglm-bpe",
-        "glm4",         "qwen2",          "qwen35",      "stablelm2", "deepseek-r1-qwen",
-        "deepseek-llm", "deepseek-coder", "deepseek-v3", "gpt-4o",    "llama4",
-        "minimax-m2",   "tekken",         "bloom",       "viking",    "seed-coder",
-        "bailingmoe",   "minicpm5",       "laguna",      "jais",      "trillion"}) {
+  std::string all;
+  for (const GgufPreKind& kind : gguf_pre_kinds()) all += kind.names;
+  std::istringstream names(all);
+  for (std::string name; names >> name;) {
     metadata["tokenizer.ggml.pre"] = name;
     const auto tokenizer = tokenizer_from_gguf(metadata);
     ASSERT_TRUE(tokenizer.ok()) << name << ": " << tokenizer.error().message;

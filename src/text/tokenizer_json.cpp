@@ -16,7 +16,7 @@ constexpr size_t kMaxAddedBytes = 4 * 1024 * 1024;
 
 const Json& part_of(const JsonObject& object, std::string_view key) {
   static const Json kNull;
-  const Json* found = object.if_contains(boost::json::string_view(key.data(), key.size()));
+  const Json* found = find_value(object, key);
   return found == nullptr ? kNull : *found;
 }
 

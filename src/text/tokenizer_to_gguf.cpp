@@ -77,7 +77,7 @@ class Exporter {
       const JsonObject& token = item.get_object();
       const std::string text = TRY(required_string(token, "content"));
       const bool special = TRY(bool_or(token, "special", false));
-      const Json* id = token.if_contains("id");
+      const Json* id = find_value(token, "id");
       TRY(put(text, id == nullptr ? Json() : *id,
               special ? PieceType::control : PieceType::user_defined));
     }
@@ -123,10 +123,10 @@ class Exporter {
   }
 
   Result<void> add_gpt2(const JsonObject& model) {
-    const Json* splitter = document_.if_contains("pre_tokenizer");
-    const Json* normalizer = document_.if_contains("normalizer");
+    const Json* splitter = find_value(document_, "pre_tokenizer");
+    const Json* normalizer = find_value(document_, "normalizer");
     std::vector<std::string> patterns;
-    if (splitter != nullptr && !splitter->is_null()) TRY(add_split(*splitter, patterns));
+    if (splitter != nullptr) TRY(add_split(*splitter, patterns));
     const bool ignore_merges = TRY(bool_or(model, "ignore_merges", false));
     const bool nfc = normalizer != nullptr && normalizer->is_object();
     const GgufPreKind* found = nullptr;
@@ -178,7 +178,7 @@ class Exporter {
     }
     std::string rules;
     for (const char* key : {"normalizer", "pre_tokenizer"})
-      if (const Json* part = document_.if_contains(key)) rules += to_text(*part);
+      if (const Json* part = find_value(document_, key)) rules += to_text(*part);
     const auto has = [&](std::string_view rule) { return rules.find(rule) != std::string::npos; };
     keys_["tokenizer.ggml.add_space_prefix"] = has(R"("type":"Prepend")") ||
                                                has(R"("prepend_scheme":"first")") ||
@@ -210,29 +210,28 @@ Result<void> add_special_ids(const fs::path& folder, const Exporter& exporter, J
   const JsonObject config = TRY(read_object_file(folder / "config.json"));
   const JsonObject generation = TRY(read_object_file(folder / "generation_config.json"));
   const auto from_tokenizer = [&](const char* key) -> std::optional<int64_t> {
-    const Json* value = tokenizer.if_contains(key);
-    if (value != nullptr && value->is_object()) value = value->get_object().if_contains("content");
+    const Json* value = find_value(tokenizer, key);
+    if (value != nullptr && value->is_object()) value = find_value(value->get_object(), "content");
     if (value == nullptr || !value->is_string()) return std::nullopt;
     return exporter.id_of(std::string_view(value->get_string()));
   };
   for (const auto& [name, key] :
        {std::pair{"bos", "bos_token"}, {"eos", "eos_token"}, {"padding", "pad_token"}}) {
     auto id = from_tokenizer(key);
-    if (!id && config.contains(std::string(key) + "_id") &&
-        config.at(std::string(key) + "_id").is_int64())
-      id = config.at(std::string(key) + "_id").get_int64();
+    const Json* of_model = find_value(config, std::string(key) + "_id");
+    if (!id && of_model != nullptr && of_model->is_int64()) id = of_model->get_int64();
     if (id) keys[fmt::format("tokenizer.ggml.{}_token_id", name)] = *id;
   }
   std::vector<int64_t> ends;
   for (const JsonObject* object : {&generation, &config}) {
-    const Json* value = object->if_contains("eos_token_id");
+    const Json* value = find_value(*object, "eos_token_id");
     if (value == nullptr || !ends.empty()) continue;
     if (value->is_int64()) ends.push_back(value->get_int64());
     if (value->is_array())
       for (const Json& item : value->get_array())
         if (item.is_int64()) ends.push_back(item.get_int64());
   }
-  const Json* eos = keys.if_contains("tokenizer.ggml.eos_token_id");
+  const Json* eos = find_value(keys, "tokenizer.ggml.eos_token_id");
   if (eos != nullptr) std::erase(ends, eos->get_int64());
   const char* const others[] = {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
   for (size_t i = 0; i < std::min(ends.size(), std::size(others)); ++i) keys[others[i]] = ends[i];
@@ -274,7 +273,7 @@ Result<JsonObject> tokenizer_to_gguf(const fs::path& folder, int vocab_size) {
   add_surroundings(*tokenizer, *keys);
   if (const auto source = TRY(find_chat_template(folder)))
     (*keys)["tokenizer.chat_template"] = source->text;
-  const Json* plain = keys->if_contains("tokenizer.chat_template");
+  const Json* plain = find_value(*keys, "tokenizer.chat_template");
   if (const auto source = TRY(find_chat_template(folder, true)))
     if (plain == nullptr || *plain != Json(source->text))
       (*keys)["tokenizer.chat_template.tool_use"] = source->text;

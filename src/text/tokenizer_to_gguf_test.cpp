@@ -1,6 +1,7 @@
 // A tokenizer.json written as GGUF keys and read back gives the same ids.
 #include "text/tokenizer_to_gguf.h"
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -74,6 +75,29 @@ TEST_F(TokenizerToGguf, NamesSpecialTokensAndPadsTheRest) {
   EXPECT_EQ(keys.at("tokenizer.ggml.add_bos_token"), false);
   EXPECT_EQ(keys.at("tokenizer.chat_template"), "{{ messages }}");
   EXPECT_EQ(keys.at("tokenizer.chat_template.tool_use"), "{{ tools }}");
+}
+
+TEST_F(TokenizerToGguf, SaysWhetherASpaceGoesInFront) {
+  for (const auto& [normalizer, prefix] :
+       {std::pair{R"({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"},
+            {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]})",
+                  true},
+        {R"({"type": "Replace", "pattern": {"String": " "}, "content": "▁"})", false}}) {
+    std::string bytes;
+    for (int byte = 0; byte < 256; ++byte)
+      bytes += fmt::format(R"(, "<0x{:02X}>": {})", byte, byte + 4);
+    write(
+        "tokenizer.json", R"({"model": {"type": "BPE", "byte_fallback": true, "unk_token": "<unk>",
+        "vocab": {"<unk>": 0, "▁": 1, "a": 2, "▁a": 3)" +
+                              bytes + R"(}, "merges": [["▁", "a"]]},
+        "normalizer": )" + std::string(normalizer) +
+                              "}");
+    const auto keys = tokenizer_to_gguf(folder_, 260);
+    ASSERT_TRUE(keys.ok()) << keys.error().message;
+    EXPECT_EQ(keys->at("tokenizer.ggml.add_space_prefix"), prefix);
+    const auto ids = tokenizer_from_gguf(*keys).value()->encode("a a");
+    EXPECT_EQ(ids, (prefix ? std::vector<TokenId>{3, 3} : std::vector<TokenId>{2, 3}));
+  }
 }
 
 TEST_F(TokenizerToGguf, RefusesWhatHasNoName) {

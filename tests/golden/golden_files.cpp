@@ -116,11 +116,14 @@ std::vector<Case> find_vision_cases() {
 std::vector<Case> find_cases() {
   std::vector<Case> cases;
   for (const fs::path& root : roots()) {
-    for (const char* family :
-         {"llama2",      "llama3", "mistral",     "mixtral",   "qwen2",       "qwen2-swa",
-          "qwen2_moe",   "qwen3",  "qwen3-yarn",  "qwen3_moe", "phi3",        "phi3_longrope",
-          "phi4_mini",   "gemma2", "gemma3_text", "gpt_oss",   "deepseek_v2", "deepseek_v2_lite",
-          "deepseek_v3", "llava"})
+    for (const char* family : {"llama2",          "llama3",      "mistral",
+                               "mixtral",         "qwen2",       "qwen2-swa",
+                               "qwen2_moe",       "qwen3",       "qwen3-yarn",
+                               "qwen3_moe",       "phi3",        "phi3_longrope",
+                               "phi4_mini",       "gemma2",      "gemma3_text",
+                               "gpt_oss",         "deepseek_v2", "deepseek_v2_lite",
+                               "deepseek_v3",     "llava",       "deepseek_v3-halves",
+                               "gpt_oss-unbiased"})
       add_checkpoints(cases, root, family);
     for (const std::string family :
          {"llama2", "llama3", "qwen2", "mixtral", "qwen3_moe", "gemma3_text", "deepseek_v3"})

@@ -28,6 +28,8 @@ enum Slot : int {
   kLatentNorm,
   kKeyUp,    // [heads * latent, nope]: transposed per head, taken into the query
   kValueUp,  // [heads * v, latent]
+  kQueryDownBias,
+  kLatentBias,
 };
 
 constexpr float kLatentNormEps = 1e-6f;  // fixed, whatever the config's epsilon is
@@ -49,9 +51,9 @@ constexpr std::array<std::string_view, 1> kGgufNames = {"deepseek2"};
 constexpr std::array<std::string_view, 4> kNames = {"DeepseekV2ForCausalLM", "deepseek_v2",
                                                     "DeepseekV3ForCausalLM", "deepseek_v3"};
 // For training, or said by the tensors' shapes.
-constexpr std::array<std::string_view, 8> kUnread = {
-    "aux_loss_alpha", "ep_size",         "seq_aux",     "num_nextn_predict_layers",
-    "qk_head_dim",    "rope_interleave", "layer_types", "head_dim"};
+constexpr std::array<std::string_view, 7> kUnread = {
+    "aux_loss_alpha", "ep_size",     "seq_aux", "num_nextn_predict_layers",
+    "qk_head_dim",    "layer_types", "head_dim"};
 
 Result<double> score_scale(const JsonObject& json, const Extra& extra) {
   const JsonObject* rope = TRY(get_object(json, "rope_parameters"));
@@ -70,7 +72,7 @@ Result<double> score_scale(const JsonObject& json, const Extra& extra) {
 void read_experts(ConfigReader& reader, bool third, Config& config) {
   ExpertsConfig& experts = config.experts;
   experts.names = ExpertsConfig::Names::deepseek;
-  experts.count = static_cast<int>(reader.number("n_routed_experts", third ? 256 : 0));
+  experts.count = static_cast<int>(reader.number("n_routed_experts", third ? 256 : 64));
   if (experts.count <= 0 || experts.count > 1 << 16) {
     reader.fail(unsupported("'n_routed_experts' is out of range"));
     return;
@@ -78,7 +80,7 @@ void read_experts(ConfigReader& reader, bool third, Config& config) {
   experts.route.per_row = reader.size("num_experts_per_tok", 8);
   experts.width = reader.size("moe_intermediate_size", third ? 2048 : 1407);
   experts.shared_width =
-      experts.width * static_cast<int>(reader.number("n_shared_experts", third ? 1 : 0));
+      experts.width * static_cast<int>(reader.number("n_shared_experts", third ? 1 : 2));
   experts.route.scale = static_cast<float>(reader.number("routed_scaling_factor", third ? 2.5 : 1));
   experts.route.renormalize = reader.flag("norm_topk_prob", third);
   const std::string method = reader.text("topk_method", third ? "noaux_tc" : "greedy");
@@ -111,9 +113,8 @@ void read_experts(ConfigReader& reader, bool third, Config& config) {
 Result<Config> parse_config(const JsonObject& json) {
   const auto type = TRY(get_string(json, "model_type"));
   const JsonArray* names = TRY(get_array(json, "architectures"));
-  const bool third =
-      type ? *type == "deepseek_v3"
-           : names != nullptr && !names->empty() && names->front() == "DeepseekV3ForCausalLM";
+  const bool named = names != nullptr && !names->empty();
+  const bool third = named ? names->front() == "DeepseekV3ForCausalLM" : type == "deepseek_v3";
   JsonObject numbers = json;
   Extra extra;
   ConfigReader dims(json);
@@ -129,12 +130,11 @@ Result<Config> parse_config(const JsonObject& json) {
   extra.query_rank = rank ? reader.size("q_lora_rank", 1536) : 0;
   if (!json.contains("q_lora_rank")) extra.query_rank = 1536;
   Config config = llama::read_config(reader, {.context_length = third ? 4096 : 2048});
-  config.rope.interleaved = true;
-  if (reader.flag("attention_bias", false))
-    reader.fail(unsupported("'attention_bias' is not known for DeepSeek models"));
+  // The second's code does not read the key.
+  config.rope.interleaved = reader.flag("rope_interleave", true) || !third;
+  config.output_bias = reader.flag("attention_bias", false);  // of what narrows, too
   reader.known(kUnread);
   config.kv_heads = 1;
-  config.qkv_bias = config.output_bias = config.mlp_bias = false;
   read_experts(reader, third, config);
   for (const int size :
        {extra.rope_dim, extra.nope_dim, extra.v_dim, extra.latent, extra.query_rank})
@@ -189,6 +189,7 @@ Result<Config> parse_gguf(const JsonObject& metadata, const TensorFiles& tensors
       "attention.kv_lora_rank", "attention.q_lora_rank", "attention.key_length_mla",
       "attention.value_length_mla", "rope.dimension_count"});
   Config config = TRY(llama::read_gguf(reader, tensors, true));
+  config.output_bias = false;
   config.rope.attention_factor = 1;  // mscale over mscale_all_dim, which are equal in all of them
   const double log_multiplier = reader.number("rope.scaling.yarn_log_multiplier", 0);
   const double mscale =
@@ -217,14 +218,24 @@ std::vector<WeightSpec> declare(const Config& config) {
                        std::move(shape)});
       return specs.back();
     };
+    const auto bias = [&](int slot, const char* name, int64_t size) {
+      if (config.output_bias)
+        specs.push_back({Part::layer,
+                         layer,
+                         slot,
+                         fmt::format("model.layers.{}.self_attn.{}.bias", layer, name),
+                         {size}});
+    };
     if (more.query_rank > 0) {
       one(kQueryDown, "q_a_proj", "q_a", {more.query_rank, d});
+      bias(kQueryDownBias, "q_a_proj", more.query_rank);
       one(kQueryDownNorm, "q_a_layernorm", "q_a_norm", {more.query_rank});
       one(kQueryUp, "q_b_proj", "q_b", {heads * more.q_dim(), more.query_rank});
     } else {
       one(llama::kQuery, "q_proj", "q", {heads * more.q_dim(), d});
     }
     one(kLatent, "kv_a_proj_with_mqa", "kv_a_mqa", {latent + more.rope_dim, d});
+    bias(kLatentBias, "kv_a_proj_with_mqa", latent + more.rope_dim);
     one(kLatentNorm, "kv_a_layernorm", "kv_a_norm", {latent});
     WeightSpec& key_up =
         one(kKeyUp, "kv_b_proj", more.fused ? "kv_b" : "k_b", {heads * latent, more.nope_dim});
@@ -312,7 +323,8 @@ Tensor make_queries(const StepContext& step, int layer, const Tensor& x) {
   const auto weight = [&](int slot) -> const Tensor& { return step.weights.layer(layer, slot); };
   Tensor q;
   if (more.query_rank > 0) {
-    const Tensor down = ops.matmul(x, weight(kQueryDown), nullptr);
+    const Tensor down =
+        ops.matmul(x, weight(kQueryDown), step.weights.layer_or_null(layer, kQueryDownBias));
     q = ops.matmul(ops.rms_norm(down, weight(kQueryDownNorm), kLatentNormEps), weight(kQueryUp),
                    nullptr);
   } else {
@@ -344,7 +356,8 @@ Tensor attend(const StepContext& step, int layer, const Tensor& x) {
   Ops& ops = step.ops;
   const auto weight = [&](int slot) -> const Tensor& { return step.weights.layer(layer, slot); };
   const Tensor q = make_queries(step, layer, x);
-  const Tensor down = ops.matmul(x, weight(kLatent), nullptr);  // [n, latent + rope]
+  const Tensor down = ops.matmul(
+      x, weight(kLatent), step.weights.layer_or_null(layer, kLatentBias));  // [n, latent + rope]
   const Tensor latent =
       ops.rms_norm(ops.columns(down, 0, more.latent), weight(kLatentNorm), kLatentNormEps);
   const Tensor key =
@@ -366,7 +379,8 @@ Tensor layer(const StepContext& step, int layer, const Tensor& x) {
   Ops& ops = step.ops;
   const auto weight = [&](int slot) -> const Tensor& { return step.weights.layer(layer, slot); };
   const Tensor normed = ops.rms_norm(x, weight(llama::kAttentionNorm), config.norm_eps);
-  const Tensor h = ops.matmul_add(x, attend(step, layer, normed), weight(llama::kOutput), nullptr);
+  const Tensor h = ops.matmul_add(x, attend(step, layer, normed), weight(llama::kOutput),
+                                  step.weights.layer_or_null(layer, llama::kOutputBias));
   const Tensor in = ops.rms_norm(h, weight(llama::kMlpNorm), config.norm_eps);
   if (config.experts.in(layer)) return experts::mlp(step, layer, h, in);
   const Tensor inner = ops.swiglu(ops.matmul(in, weight(llama::kGate), nullptr),
@@ -377,6 +391,8 @@ Tensor layer(const StepContext& step, int layer, const Tensor& x) {
 // llama.cpp's form: one key and value head as wide as the latent, the lengths of plain attention
 // beside them.
 Result<GgufForm> to_gguf(const Config& config, const JsonObject& json) {
+  if (!config.rope.interleaved) return unsupported("GGUF cannot express 'rope_interleave' false");
+  if (config.output_bias) return unsupported("GGUF cannot express 'attention_bias' of DeepSeek");
   GgufForm form = basic_gguf_form("deepseek2", config);
   Extra more = extra(config);
   more.fused = false;

@@ -75,9 +75,7 @@ Result<GgufForm> to_gguf(std::string_view architecture, const Config& config) {
         fmt::format("GGUF cannot express a 'query_pre_attn_scalar' of {} ({} is "
                     "what its readers take)",
                     extra(config).query_scalar, assumed));
-  for (int layer = 0; layer < config.layer_count; ++layer)
-    if (config.window_of(layer) > 0)
-      form.keys["attention.sliding_window"] = config.window_of(layer);
+  add_window(form);
   return form;
 }
 
@@ -142,18 +140,19 @@ Result<Config> parse_config(const JsonObject& json) {
   Config config = llama::read_config(reader, {.activation_key = "hidden_activation",
                                               .activation = "gelu_pytorch_tanh",
                                               .head_dim = 256,
+                                              .kv_heads = 4,
                                               .context_length = 8192,
                                               .tied_embeddings = true});
   gemma::Extra extra;
   extra.query_scalar = static_cast<float>(reader.number("query_pre_attn_scalar", 256));
-  extra.attention_cap = static_cast<float>(reader.number("attn_logit_softcapping", 50));
-  extra.logit_cap = static_cast<float>(reader.number("final_logit_softcapping", 30));
+  const auto cap = [&](const char* key, double when_absent) {  // null means none
+    return static_cast<float>(reader.number(key, reader.present(key) ? 0 : when_absent));
+  };
+  extra.attention_cap = cap("attn_logit_softcapping", 50);
+  extra.logit_cap = cap("final_logit_softcapping", 30);
   for (const char* key : {"attention_bias", "use_bidirectional_attention"})
     if (reader.flag(key, false))
       reader.fail(unsupported(fmt::format("'{}' is not known for Gemma models", key)));
-  for (const auto& [key, cap] : {std::pair{"attn_logit_softcapping", &extra.attention_cap},
-                                 {"final_logit_softcapping", &extra.logit_cap}})
-    if (json.contains(key) && json.at(key).is_null()) *cap = 0;
   llama::read_layer_windows(
       reader, json, reader.size("sliding_window", 4096), [](int layer) { return layer % 2 == 0; },
       config);

@@ -45,13 +45,16 @@ Result<Config> parse_config(const JsonObject& json) {
   Config config = llama::read_config(reader, {.activation_key = "hidden_activation",
                                               .activation = "gelu_pytorch_tanh",
                                               .head_dim = 256,
+                                              .kv_heads = 4,
                                               .context_length = 131072,
                                               .rope_theta = 1e6,
                                               .tied_embeddings = true});
   config.qk_norm = true;
   gemma::Extra extra;
   extra.query_scalar = static_cast<float>(reader.number("query_pre_attn_scalar", 256));
-  extra.attention_cap = static_cast<float>(reader.number("attn_logit_softcapping", 0));
+  // Hugging Face's class has the key, its attention does not use it.
+  if (reader.number("attn_logit_softcapping", 0) > 0)
+    reader.fail(unsupported("'attn_logit_softcapping' is not known for Gemma 3 models"));
   extra.logit_cap = static_cast<float>(reader.number("final_logit_softcapping", 0));
   for (const char* key : {"attention_bias", "use_bidirectional_attention"})
     if (reader.flag(key, false))
@@ -99,8 +102,6 @@ Result<GgufForm> to_gguf(const Config& config, const JsonObject& json) {
     form.keys["attention.sliding_window_pattern"] = layer + 1;
     break;
   }
-  if (gemma::extra(config).attention_cap > 0)
-    return unsupported("GGUF cannot express 'attn_logit_softcapping' for Gemma 3");
   if (gemma::extra(config).logit_cap > 0)
     form.keys["final_logit_softcapping"] = static_cast<double>(gemma::extra(config).logit_cap);
   return form;

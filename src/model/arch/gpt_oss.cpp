@@ -11,6 +11,7 @@
 #include "model/experts.h"
 #include "model/kv_cache.h"
 #include "model/weights.h"
+#include "tensor/block_bytes.h"
 
 namespace exo {
 namespace {
@@ -25,17 +26,24 @@ int part_of(const WeightSpec& spec) { return (spec.slot - kFirstExpert) % kParts
 constexpr std::array<std::string_view, 2> kNames = {"GptOssForCausalLM", "gpt_oss"};
 constexpr std::array<std::string_view, 1> kGgufNames = {"gpt-oss"};
 // For training, or older names of what is read.
-constexpr std::array<std::string_view, 5> kUnread = {"experts_per_token", "initial_context_length",
-                                                     "output_router_logits", "router_aux_loss_coef",
-                                                     "attention_bias"};
+constexpr std::array<std::string_view, 4> kUnread = {
+    "experts_per_token", "initial_context_length", "output_router_logits", "router_aux_loss_coef"};
 constexpr float kLimit = 7.0f;
 
 Result<Config> parse_config(const JsonObject& json) {
-  ConfigReader reader(json);
-  Config config = llama::read_config(
-      reader, {.head_dim = 64, .context_length = 131072, .norm_eps = 1e-5, .rope_theta = 150000});
+  JsonObject numbers = json;  // with what absent keys mean
+  if (!json.contains("rope_scaling") && !json.contains("rope_parameters"))
+    numbers["rope_scaling"] = {{"rope_type", "yarn"},
+                               {"factor", 32},
+                               {"truncate", false},
+                               {"original_max_position_embeddings", 4096}};
+  ConfigReader reader(numbers);
+  Config config = llama::read_config(reader, {.head_dim = 64,
+                                              .kv_heads = 8,
+                                              .context_length = 131072,
+                                              .norm_eps = 1e-5,
+                                              .rope_theta = 150000});
   config.qkv_bias = config.output_bias = reader.flag("attention_bias", true);
-  if (!config.qkv_bias) reader.fail(unsupported("'attention_bias' false is not known for gpt-oss"));
   if (static_cast<float>(reader.number("swiglu_limit", kLimit)) != kLimit)
     reader.fail(unsupported("'swiglu_limit' other than 7 is not known here"));
   reader.known(kUnread);
@@ -150,10 +158,10 @@ Result<HostTensor> read_mxfp4(const WeightSpec& spec, const Config& config,
     const std::byte* in = blocks.bytes.data() + block * 16;
     for (int64_t b = 0; b < across; ++b, in += 16, out += 17) {
       out[0] = scales.bytes[static_cast<size_t>(block + b)];
-      for (int i = 0; i < 16; ++i) {  // elements i and i + 16
-        const auto nibble = [&](int e) { return in[e / 2] >> (e % 2 * 4) & std::byte{15}; };
-        out[1 + i] = nibble(i) | nibble(i + 16) << 4;
-      }
+      std::array<int, 32> numbers;
+      for (size_t i = 0; i < 32; ++i)
+        numbers[i] = std::to_integer<int>(in[i / 2]) >> (i % 2 * 4) & 15;
+      put_nibbles(numbers, out + 1);
     }
   }
   return HostTensor{DType::mxfp4, spec.shape, *packed, packed};
@@ -220,9 +228,10 @@ Tensor layer(const StepContext& step, int layer, const Tensor& x) {
   const Config& config = step.config;
   Ops& ops = step.ops;
   const auto weight = [&](int slot) -> const Tensor& { return step.weights.layer(layer, slot); };
+  const auto bias_or_null = [&](int slot) { return step.weights.layer_or_null(layer, slot); };
   const Tensor normed = ops.rms_norm(x, weight(llama::kAttentionNorm), config.norm_eps);
   const auto project = [&](int slot, int bias) {
-    return ops.matmul(normed, weight(slot), &weight(bias));
+    return ops.matmul(normed, weight(slot), bias_or_null(bias));
   };
   const Tensor q = ops.rope(project(llama::kQuery, llama::kQueryBias), step.positions, config.rope);
   const Tensor k = ops.rope(project(llama::kKey, llama::kKeyBias), step.positions, config.rope);
@@ -237,15 +246,15 @@ Tensor layer(const StepContext& step, int layer, const Tensor& x) {
   KvLayer& cache = step.kv.layer(layer);
   ops.kv_write(cache, k, v, step.spans);
   const Tensor mixed = ops.attention(q, cache, step.spans, attention);
-  const Tensor h = ops.matmul_add(x, mixed, weight(llama::kOutput), &weight(llama::kOutputBias));
+  const Tensor h =
+      ops.matmul_add(x, mixed, weight(llama::kOutput), bias_or_null(llama::kOutputBias));
   return mlp(step, layer, h, ops.rms_norm(h, weight(llama::kMlpNorm), config.norm_eps));
 }
 
 Result<GgufForm> to_gguf(const Config& config, const JsonObject&) {
+  if (!config.qkv_bias) return unsupported("GGUF cannot express 'attention_bias' false of gpt-oss");
   GgufForm form = basic_gguf_form("gpt-oss", config);
-  for (int layer = 0; layer < config.layer_count; ++layer)
-    if (config.window_of(layer) > 0)
-      form.keys["attention.sliding_window"] = config.window_of(layer);
+  add_window(form);
   return form;
 }
 

@@ -221,7 +221,9 @@ Config read_config(ConfigReader& reader, const Conventions& conventions) {
   config.hidden_size = reader.size("hidden_size");
   config.intermediate_size = reader.size("intermediate_size");
   config.heads = reader.size("num_attention_heads");
-  config.kv_heads = reader.size("num_key_value_heads", config.heads);
+  const bool as_heads = conventions.kv_heads == 0 || reader.present("num_key_value_heads");
+  config.kv_heads =
+      reader.size("num_key_value_heads", as_heads ? config.heads : conventions.kv_heads);
   config.head_dim =
       reader.size("head_dim", conventions.head_dim > 0
                                   ? conventions.head_dim
@@ -240,6 +242,10 @@ Config read_config(ConfigReader& reader, const Conventions& conventions) {
   config.head_dim = std::min(config.head_dim, kMostHeadDim);
   read_rotation(reader, conventions, config);
   return config;
+}
+
+int read_window(ConfigReader& reader, int when_absent) {
+  return reader.size("sliding_window", reader.present("sliding_window") ? 0 : when_absent);
 }
 
 void read_layer_windows(ConfigReader& reader, const JsonObject& json, int window,
@@ -283,7 +289,7 @@ Result<GgufForm> to_gguf(const Config& config, const JsonObject&) {
                  {kKey, config.kv_heads},
                  {kQueryBias, config.heads},
                  {kKeyBias, config.kv_heads}};
-  if (config.window > 0) form.keys["attention.sliding_window"] = config.window;
+  add_window(form);
   return form;
 }
 

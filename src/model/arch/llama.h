@@ -40,6 +40,7 @@ struct Conventions {
   std::string_view activation_key = "hidden_act";
   std::string_view activation = "silu";
   int head_dim = 0;  // 0: hidden size / heads
+  int kv_heads = 0;  // where the key is absent (null means `heads`); 0: `heads`, too
   int context_length = 2048;
   double norm_eps = 1e-6;
   double rope_theta = 10000;
@@ -49,6 +50,8 @@ struct Conventions {
 // The sizes, norm, rope and tie of any such family's config.json; `reader` then holds what is left
 // to ask.
 Config read_config(ConfigReader& reader, const Conventions& conventions = {});
+// Of all layers, where the config does not say otherwise; null means none.
+int read_window(ConfigReader& reader, int when_absent);
 // Window of each layer: `layer_types` where the config lists them, else of those that `slides`.
 void read_layer_windows(ConfigReader& reader, const JsonObject& json, int window,
                         const std::function<bool(int layer)>& slides, Config& config);

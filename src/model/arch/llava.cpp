@@ -69,8 +69,8 @@ Result<Config> parse_text(const JsonObject& json) {
 
 // One layer or a list of them, counted from the input to the first; negative ones from the end.
 Result<std::vector<int>> read_feature_layers(const JsonObject& json, int layer_count) {
-  const Json* given = json.if_contains("vision_feature_layer");
-  const Json value = given == nullptr || given->is_null() ? Json(-2) : *given;
+  const Json* given = find_value(json, "vision_feature_layer");
+  const Json value = given == nullptr ? Json(-2) : *given;
   const JsonArray list = value.is_array() ? value.get_array() : JsonArray{value};
   std::vector<int> layers;
   for (const Json& item : list) {
@@ -203,8 +203,7 @@ Result<VisionConfig> parse_gguf_tower(const JsonObject& metadata, const TensorFi
   TRY(reader.finish());
   if (layer_count > kMostLayers) return invalid_argument("the vision tower has too many layers");
   const auto copy = [&](std::string_view from, std::string_view to, JsonObject& json) {
-    if (const Json* value =
-            metadata.if_contains(boost::json::string_view(from.data(), from.size())))
+    if (const Json* value = find_value(metadata, from))
       json[boost::json::string_view(to.data(), to.size())] = *value;
   };
   JsonObject pixels, layers{{"vision_feature_layer", layer_count}};

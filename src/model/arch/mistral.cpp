@@ -12,13 +12,8 @@ constexpr std::array<std::string_view, 2> kNames = {"MistralForCausalLM", "mistr
 
 Result<Config> parse_config(const JsonObject& json) {
   ConfigReader reader(json);
-  Config config = llama::read_config(reader);
-  // Absent keys have Mistral 7B's values; null means "as many as heads" and "no window".
-  if (!reader.present("num_key_value_heads")) config.kv_heads = 8;
-  if (!reader.present("max_position_embeddings")) config.context_length = 4096 * 32;
-  config.window = reader.present("sliding_window") ? 0 : 4096;
-  if (json.contains("sliding_window") && !json.at("sliding_window").is_null())
-    config.window = reader.size("sliding_window");
+  Config config = llama::read_config(reader, {.kv_heads = 8, .context_length = 4096 * 32});
+  config.window = llama::read_window(reader, 4096);
   for (const char* key : {"attention_bias", "mlp_bias"})
     if (reader.flag(key, false))
       reader.fail(unsupported(std::string("'") + key + "' is not known for Mistral models"));

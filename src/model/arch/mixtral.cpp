@@ -14,12 +14,9 @@ constexpr std::array<std::string_view, 3> kTrainingOnly = {
 Result<Config> parse_config(const JsonObject& json) {
   ConfigReader reader(json);
   Config config = llama::read_config(
-      reader, {.context_length = 4096 * 32, .norm_eps = 1e-5, .rope_theta = 1e6});
-  if (!reader.present("num_key_value_heads")) config.kv_heads = 8;
+      reader, {.kv_heads = 8, .context_length = 4096 * 32, .norm_eps = 1e-5, .rope_theta = 1e6});
   reader.known(kTrainingOnly);
-  config.window = 0;
-  if (reader.present("sliding_window") && !json.at("sliding_window").is_null())
-    config.window = reader.size("sliding_window");
+  config.window = llama::read_window(reader, 0);
   config.experts.count = reader.size("num_local_experts", 8);
   config.experts.route.per_row = reader.size("num_experts_per_tok", 2);
   config.experts.width = config.intermediate_size;

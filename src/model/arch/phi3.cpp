@@ -20,7 +20,9 @@ constexpr std::array<std::string_view, 4> kUnread = {"full_attn_mod", "interpola
                                                      "lm_head_bias", "mlp_bias"};
 
 Result<Config> parse_config(const JsonObject& json) {
-  ConfigReader reader(json);
+  JsonObject numbers = json;  // with what the absent key means
+  numbers.emplace("original_max_position_embeddings", 4096);
+  ConfigReader reader(numbers);
   Config config = llama::read_config(
       reader, {.context_length = 4096, .norm_eps = 1e-5, .partial_rotary = true});
   if (reader.flag("attention_bias", false))
@@ -29,8 +31,7 @@ Result<Config> parse_config(const JsonObject& json) {
     if (reader.flag(key, false))
       reader.fail(unsupported(fmt::format("'{}' is not known for Phi-3 models", key)));
   reader.known(kUnread);
-  if (reader.present("sliding_window") && !json.at("sliding_window").is_null())
-    config.window = reader.size("sliding_window");
+  config.window = llama::read_window(reader, 0);
   return llama::finish_config(reader, std::move(config));
 }
 

@@ -2,9 +2,22 @@
 // the config switches it on for the upper layers.
 #include <array>
 
-#include "model/arch/llama.h"
+#include "model/arch/qwen.h"
 
 namespace exo {
+namespace qwen {
+
+void read_windows(ConfigReader& reader, const JsonObject& json, Windows windows, Config& config) {
+  const int given = llama::read_window(reader, 4096);
+  const int window = reader.flag("use_sliding_window", false) ? given : 0;
+  const double full_layers = reader.number("max_window_layers", 28);
+  llama::read_layer_windows(
+      reader, json, window,
+      [=](int layer) { return windows == Windows::all_layers || layer >= full_layers; }, config);
+}
+
+}  // namespace qwen
+
 namespace {
 
 constexpr std::array<std::string_view, 2> kNames = {"Qwen2ForCausalLM", "qwen2"};
@@ -12,16 +25,11 @@ constexpr std::array<std::string_view, 1> kGgufNames = {"qwen2"};
 
 Result<Config> parse_config(const JsonObject& json) {
   ConfigReader reader(json);
-  Config config = llama::read_config(reader, {.context_length = 32768});
+  Config config = llama::read_config(reader, {.kv_heads = 32, .context_length = 32768});
   config.qkv_bias = true;
-  const bool sliding = reader.flag("use_sliding_window", false);
-  const int window = reader.size("sliding_window", 4096);
-  const int full_layers = static_cast<int>(reader.number("max_window_layers", 28));
-  const bool none = reader.present("sliding_window") && json.contains("sliding_window") &&
-                    json.at("sliding_window").is_null();
-  llama::read_layer_windows(
-      reader, json, sliding && !none ? window : 0, [=](int layer) { return layer >= full_layers; },
-      config);
+  if (reader.flag("use_mrope", false))
+    reader.fail(unsupported("'use_mrope' is not known for Qwen 2 models"));
+  qwen::read_windows(reader, json, qwen::Windows::upper_layers, config);
   return llama::finish_config(reader, std::move(config));
 }
 

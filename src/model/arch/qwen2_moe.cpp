@@ -2,13 +2,12 @@
 #include <algorithm>
 #include <array>
 
-#include "model/arch/llama.h"
-#include "model/arch/qwen_moe.h"
+#include "model/arch/qwen.h"
 
 namespace exo {
-namespace qwen_moe {
+namespace qwen {
 
-void read_experts(ConfigReader& reader, const JsonObject& json, const Defaults& defaults,
+void read_experts(ConfigReader& reader, const JsonObject& json, const ExpertDefaults& defaults,
                   Config& config) {
   constexpr std::array<std::string_view, 3> kTrainingOnly = {
       "output_router_logits", "router_aux_loss_coef", "mlp_only_layers"};
@@ -29,7 +28,7 @@ void read_experts(ConfigReader& reader, const JsonObject& json, const Defaults& 
   }
 }
 
-}  // namespace qwen_moe
+}  // namespace qwen
 
 namespace {
 
@@ -38,16 +37,13 @@ constexpr std::array<std::string_view, 1> kGgufNames = {"qwen2moe"};
 
 Result<Config> parse_config(const JsonObject& json) {
   ConfigReader reader(json);
-  Config config = llama::read_config(reader, {.context_length = 32768});
+  Config config = llama::read_config(reader, {.kv_heads = 16, .context_length = 32768});
   config.qkv_bias = reader.flag("qkv_bias", true);
-  const bool sliding = reader.flag("use_sliding_window", false);
-  const int window = reader.size("sliding_window", 4096);
-  const int full_layers = static_cast<int>(reader.number("max_window_layers", 28));
-  const bool none = json.contains("sliding_window") && json.at("sliding_window").is_null();
-  llama::read_layer_windows(
-      reader, json, sliding && !none ? window : 0, [=](int layer) { return layer >= full_layers; },
-      config);
-  qwen_moe::read_experts(reader, json, {60, 4, 1408}, config);
+  // Versions of Hugging Face's code disagree which layers those would be.
+  if (reader.flag("use_sliding_window", false) && !json.contains("layer_types"))
+    reader.fail(unsupported("'use_sliding_window' without 'layer_types' is not known here"));
+  qwen::read_windows(reader, json, qwen::Windows::upper_layers, config);
+  qwen::read_experts(reader, json, {60, 4, 1408}, config);
   config.experts.shared_gated = true;
   config.experts.shared_width = reader.size("shared_expert_intermediate_size", 5632);
   return llama::finish_config(reader, std::move(config));

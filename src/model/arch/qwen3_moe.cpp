@@ -1,7 +1,7 @@
 // Qwen3-MoE: Qwen 3 with a mixture of experts.
 #include <array>
 
-#include "model/arch/qwen_moe.h"
+#include "model/arch/qwen.h"
 
 namespace exo {
 namespace {
@@ -11,16 +11,11 @@ constexpr std::array<std::string_view, 1> kGgufNames = {"qwen3moe"};
 
 Result<Config> parse_config(const JsonObject& json) {
   ConfigReader reader(json);
-  Config config = llama::read_config(reader, {.context_length = 32768});
+  Config config = llama::read_config(reader, {.kv_heads = 4, .context_length = 32768});
   config.qk_norm = true;
   config.qkv_bias = config.output_bias = reader.flag("attention_bias", false);
-  reader.known(std::array<std::string_view, 1>{"max_window_layers"});
-  const bool sliding = reader.flag("use_sliding_window", false);
-  const int window = reader.size("sliding_window", 4096);
-  const bool none = json.contains("sliding_window") && json.at("sliding_window").is_null();
-  llama::read_layer_windows(
-      reader, json, sliding && !none ? window : 0, [](int) { return true; }, config);
-  qwen_moe::read_experts(reader, json, {128, 8, 768}, config);
+  qwen::read_windows(reader, json, qwen::Windows::all_layers, config);
+  qwen::read_experts(reader, json, {128, 8, 768}, config);
   return llama::finish_config(reader, std::move(config));
 }
 

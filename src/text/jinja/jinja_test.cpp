@@ -74,7 +74,7 @@ TEST(Jinja, SlicesAndCharactersAreCodePoints) {
           "ü🚀 🚀 eßürG 7"},
          {"{{ xs[1:] }} {{ xs[::-1] }} {{ xs[-2:] }} {{ xs[5:] }} {{ range(5)[1:3]|list }}",
           "[1, 2] [2, 1, 3] [1, 2] [] [1, 2]"},
-         {"{{ accents|upper }} {{ accents.find('🚀') }}", "GRÜSSE 🚀 6"}});
+         {"{{ accents|upper }} {{ accents.find('🚀') }} {{ 'İA'|lower }}", "GRÜSSE 🚀 6 i\u0307a"}});
 }
 
 TEST(Jinja, WhitespaceControl) {

@@ -149,9 +149,6 @@ void append_upper(std::string& out, char32_t code) {
   else
     append_utf8(out, static_cast<char32_t>(utf8proc_toupper(static_cast<int32_t>(code))));
 }
-void append_lower(std::string& out, char32_t code) {
-  append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<int32_t>(code))));
-}
 void append_title(std::string& out, char32_t code) {
   if (code == 0xDF)
     out += "Ss";

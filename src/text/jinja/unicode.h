@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "text/unicode.h"
+
 namespace exo::jinja {
 
 struct CodePoint {
@@ -44,7 +46,7 @@ bool is_identifier_start(char32_t code);
 bool is_upper(char32_t code);
 bool is_lower(char32_t code);
 void append_upper(std::string& out, char32_t code);
-void append_lower(std::string& out, char32_t code);
+using exo::append_lower;
 void append_title(std::string& out, char32_t code);
 std::string to_upper(std::string_view text);
 std::string to_lower(std::string_view text);
