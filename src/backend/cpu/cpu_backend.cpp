@@ -79,7 +79,7 @@ class CpuBackend : public Backend {
       const auto scratch = TRY(ScratchMemory::create(scratch_folder_, size));
       return CpuBuffer::kept(memory_, scratch->bytes(), scratch);
     }
-    auto buffer = CpuBuffer::zeroed(memory_, size);
+    auto buffer = CpuBuffer::for_weight(memory_, size);
     if (buffer == nullptr) return no_memory(size);
     return buffer;
   }
