@@ -106,6 +106,7 @@ class CpuBackend : public Backend {
         interleave_group(dtype, stored, count, width, buffer->mutable_data() + group * group_bytes);
       }
     });
+    if (weight.in_file) drop_pages(weight.bytes);
     return Tensor{dtype, weight.shape, buffer};
   }
 
