@@ -151,7 +151,8 @@ def end_to_end():
 
 def full_extras():
     run_lines("sim seeds", ["build/release/tests/sim/exo_sim", "1000..6000", "--quiet"], 3600)
-    if build("fuzz"):
+    fuzzers = [f.stem for f in sorted((ROOT / "tests/fuzz").glob("fuzz_*.cpp"))]
+    if build("fuzz", fuzzers):
         for fuzzer in sorted((ROOT / "build/fuzz/tests/fuzz").glob("fuzz_*")):
             if fuzzer.is_file() and os.access(fuzzer, os.X_OK) and wanted(fuzzer.name):
                 code, output = run(["./dev", "fuzz", fuzzer.name[5:], str(FUZZ_SECONDS)], FUZZ_SECONDS + 600)

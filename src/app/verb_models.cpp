@@ -85,9 +85,10 @@ int print_disk(const CommandLine& line) {
       const auto held = held_bytes(model.path, **record);
       state = !held.ok()         ? "unreadable"
               : held->complete() ? "complete, proved by its hashes"
-              : held->held == 0  ? "begun"
-                                 : fmt::format("{} % here, unproved until it is complete",
-                                               held->held * 100 / held->total);
+              : held->held == 0
+                  ? "begun"
+                  : fmt::format("{} % here, {}", held->held * 100 / held->total,
+                                held->proved >= held->held ? "proved with the others" : "unproved");
     }
     const uint64_t bytes = disk_bytes(model.path);
     rows.push_back({model.id, format_bytes(bytes), state, model.path.string()});

@@ -178,13 +178,24 @@ ScratchMemory::~ScratchMemory() {
   if (data_ != nullptr) ::munmap(data_, size_bytes_);
 }
 
-void let_go([[maybe_unused]] std::span<const std::byte> bytes) {
-#ifdef MADV_PAGEOUT
+namespace {
+
+// Whole pages only: the others belong to somebody else as well.
+void advise(std::span<const std::byte> bytes, int advice) {
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
   const auto end = reinterpret_cast<uintptr_t>(bytes.data() + bytes.size()) / page * page;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_PAGEOUT);
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, advice);
+}
+
+}  // namespace
+
+void let_go([[maybe_unused]] std::span<const std::byte> bytes) {
+#ifdef MADV_PAGEOUT
+  advise(bytes, MADV_PAGEOUT);
 #endif
 }
+
+void drop_pages(std::span<const std::byte> bytes) { advise(bytes, MADV_DONTNEED); }
 
 }  // namespace exo

@@ -90,5 +90,8 @@ class ScratchMemory {
 // A hint that a mapped file's bytes will not be read again soon, so that they need not stay in
 // memory. They can still be read.
 void let_go(std::span<const std::byte> bytes);
+// Only of a file mapped read-only: the pages count no longer as this program's memory, and come
+// back from the system's cache of files when they are read again.
+void drop_pages(std::span<const std::byte> bytes);
 
 }  // namespace exo

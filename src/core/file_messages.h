@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/byte_range.h"
+#include "core/ids.h"
 
 namespace exo {
 
@@ -16,12 +17,28 @@ struct FileRequest {
   std::string file;               // its path inside the repo
   std::vector<ByteRange> wanted;  // which of it do you have, or fetch yourself? In order
   ByteRange read;                 // or, when it is not empty: its bytes, please
+  ByteRange hash;                 // or: hash on from where it begins, as far as you hold it
+  std::string hash_state;         // SHA-256 before that; empty: just say how far it would be
 };                                // any -> a linked node
 struct FileReply {
   uint64_t request = 0;
   std::vector<ByteRange> held;    // of `wanted`, on the sender's disk
   std::vector<ByteRange> coming;  // of `wanted`, being fetched by the sender
   std::vector<std::byte> bytes;   // of `read`: all of them or none; travel as raw bytes
+  uint64_t hashed_end = 0;        // of `hash`: how far
+  std::string hash_state;         // SHA-256 there
+};
+
+struct FilePart {
+  NodeId node;
+  ByteRange range;
+};
+// The hash of a whole file, taken from node to node: are the bytes that these nodes hold the file
+// that the hub promised? Whoever found out -> all linked nodes.
+struct FileProof {
+  std::string source, file;  // as in FileRequest
+  bool right = false;
+  std::vector<FilePart> parts;  // in order, from the file's begin to its end
 };
 
 }  // namespace exo

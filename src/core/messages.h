@@ -195,6 +195,6 @@ using Message =
                  PlacementPropose, PlacementAnswer, PlacementCommit, PlacementDrop, PlacementGone,
                  SessionOpen, SessionReady, SessionAccepted, SessionRefused, SessionClose,
                  SessionClosed, SessionResume, Forward, BatchResult, Tokens, BatchGap, StageError,
-                 FileRequest, FileReply>;
+                 FileRequest, FileReply, FileProof>;
 
 }  // namespace exo

@@ -1,10 +1,11 @@
 #include "download/held_files.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
+#include "download/running_hash.h"
 #include "download/shard_downloader.h"
 #include "tensor/sparse_file.h"
 
@@ -14,6 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kMostFolders = 1024;
+constexpr uint64_t kHashedAtOnce = 1 << 20;
 
 bool read_exactly(int file, std::vector<std::byte>& out, uint64_t offset) {
   size_t at = 0;
@@ -36,7 +38,7 @@ std::optional<HeldFiles::Place> HeldFiles::find_in(const fs::path& folder, const
   for (const auto* files : {&(*record)->files.small, &(*record)->files.weights})
     for (const RepoFile& file : *files)
       if (file.path == name.file)
-        return Place{folder / file.path, file.size, file.oid, (*record)->source.revision};
+        return Place{folder, folder / file.path, file.size, file.oid, (*record)->source.revision};
   return std::nullopt;
 }
 
@@ -73,16 +75,40 @@ RangeSet HeldFiles::held(const FileName& name) {
   return place ? held(*place) : RangeSet();
 }
 
+std::optional<HeldFiles::OpenFile> HeldFiles::open(const Place& place) {
+  int file = ::open(place.path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) file = ::open(partial_path(place.path).c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return std::nullopt;
+  return std::optional<OpenFile>(std::in_place, file);
+}
+
 std::vector<std::byte> HeldFiles::read(const FileName& name, ByteRange range) {
   const auto place = find(name);
   if (!place || range.end > place->size || !held(*place).contains(range)) return {};
-  int file = ::open(place->path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) file = ::open(partial_path(place->path).c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) return {};
+  const auto file = open(*place);
   std::vector<std::byte> bytes(range.size());
-  const bool whole = read_exactly(file, bytes, range.begin);
-  ::close(file);
-  return whole ? bytes : std::vector<std::byte>();
+  return file && read_exactly(file->number(), bytes, range.begin) ? bytes
+                                                                  : std::vector<std::byte>();
+}
+
+std::optional<Neighbours::HashStep> HeldFiles::hash(const FileName& name, ByteRange range,
+                                                    const std::string& state) {
+  const auto place = find(name);
+  if (!place) return std::nullopt;
+  uint64_t end = range.begin;
+  for (const ByteRange& held : held(*place).ranges())
+    if (held.begin <= range.begin && range.begin < held.end) end = std::min(held.end, range.end);
+  if (state.empty() || end == range.begin) return Neighbours::HashStep{end, ""};
+  auto hash = RunningHash::resume(state);
+  const auto file = open(*place);
+  if (!hash.ok() || !file) return std::nullopt;
+  std::vector<std::byte> piece;
+  for (uint64_t at = range.begin; at < end; at += piece.size()) {
+    piece.resize(std::min(kHashedAtOnce, end - at));
+    if (!read_exactly(file->number(), piece, at)) return std::nullopt;
+    hash->add({reinterpret_cast<const char*>(piece.data()), piece.size()});
+  }
+  return Neighbours::HashStep{end, hash->state()};
 }
 
 }  // namespace exo

@@ -3,6 +3,8 @@
 // one thread.
 #pragma once
 
+#include <unistd.h>
+
 #include <cstddef>
 #include <filesystem>
 #include <map>
@@ -21,16 +23,34 @@ class HeldFiles {
   RangeSet held(const FileName& name);
   // Empty when a byte of it is not here.
   std::vector<std::byte> read(const FileName& name, ByteRange range);
+  // As Neighbours::hash() says.
+  std::optional<Neighbours::HashStep> hash(const FileName& name, ByteRange range,
+                                           const std::string& state);
 
- private:
   struct Place {
-    std::filesystem::path path;  // of the complete file
+    std::filesystem::path folder;  // of the model
+    std::filesystem::path path;    // of the complete file
     uint64_t size = 0;
     std::string oid, revision;
   };
   std::optional<Place> find(const FileName& name);
+
+ private:
+  class OpenFile {
+   public:
+    explicit OpenFile(int number) : number_(number) {}
+    ~OpenFile() { ::close(number_); }
+    OpenFile(const OpenFile&) = delete;
+    OpenFile& operator=(const OpenFile&) = delete;
+    int number() const { return number_; }
+
+   private:
+    const int number_;
+  };
+
   static std::optional<Place> find_in(const std::filesystem::path& folder, const FileName& name);
   RangeSet held(const Place& place) const;
+  static std::optional<OpenFile> open(const Place& place);
 
   const std::filesystem::path downloads_;
   std::map<std::string, std::filesystem::path> folders_;  // by source, where it was last

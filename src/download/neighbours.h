@@ -5,11 +5,12 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/file_messages.h"
 #include "core/ids.h"
 #include "tensor/range_set.h"
 
@@ -41,6 +42,20 @@ class Neighbours {
   // All bytes of `range`, or nothing.
   virtual std::optional<std::vector<std::byte>> read(const NodeId& node, const FileName& name,
                                                      ByteRange range) = 0;
+
+  // This node, and then those that are linked.
+  virtual std::vector<NodeId> nodes() = 0;
+  struct HashStep {
+    uint64_t end = 0;
+    std::string state;
+  };
+  // RunningHash over what `node` (this one too) holds in order from where `range` begins: how far
+  // that is, at most to its end, and the state there. An empty `state` only asks how far.
+  virtual std::optional<HashStep> hash(const NodeId& node, const FileName& name, ByteRange range,
+                                       std::string state) = 0;
+  // Bytes of a model in this folder have come: its files may be provable now.
+  virtual void brought(const std::filesystem::path& folder) = 0;
+  virtual void tell(const FileProof& proof) = 0;  // to all that are linked
 };
 
 }  // namespace exo

@@ -65,12 +65,13 @@ class FolderLock {
   int file_ = -1;
 };
 
-// What counts of a file of the store.
-RangeSet held_ranges(const fs::path& folder, const RepoFile& file) {
+// A file of the store: what counts of it, and what of that was proved.
+SparseRecord state_of(const fs::path& folder, const RepoFile& file) {
   std::error_code ignored;
-  if (fs::exists(folder / file.path, ignored)) return RangeSet(ByteRange{0, file.size});
+  const RangeSet all(ByteRange{0, file.size});
+  if (fs::exists(folder / file.path, ignored)) return {file.size, file.oid, "", all, all};
   const auto record = read_sparse_record(folder / file.path);
-  return record.ok() && *record ? (*record)->held : RangeSet();
+  return record.ok() && *record ? **record : SparseRecord{};
 }
 
 WantedFile whole(const RepoFile& file) { return {file, RangeSet(ByteRange{0, file.size})}; }
@@ -161,9 +162,22 @@ Result<HeldBytes> held_bytes(const fs::path& folder, const SourceRecord& record)
   HeldBytes bytes;
   for (const RepoFile& file : TRY(weights_in_use(folder, record))) {
     bytes.total += file.size;
-    bytes.held += std::min(held_ranges(folder, file).bytes(), file.size);
+    const SparseRecord state = state_of(folder, file);
+    bytes.held += std::min(state.held.bytes(), file.size);
+    bytes.proved += std::min(state.proved.bytes(), file.size);
   }
   return bytes;
+}
+
+Result<void> note_proof(const fs::path& folder, const std::string& file, const RangeSet& right,
+                        const RangeSet& wrong, const DownloadWatch& watch) {
+  const FolderLock lock = TRY(FolderLock::take(folder, watch));
+  auto record = TRY(read_sparse_record(folder / file));
+  if (!record) return {};  // complete, or gone
+  record->held = record->held.without(wrong);
+  record->proved.add(right);
+  record->proved = record->held.without(record->held.without(record->proved));
+  return replace_file(real_file_ops(), record_path(folder / file), to_text(*record));
 }
 
 // A folder that was fetched from the same place before.
@@ -288,7 +302,7 @@ Result<void> ShardDownloader::bring(const fs::path& folder, const SourceRecord& 
     watch.total_bytes = total;
     watch.done_bytes = done;
     for (const WantedFile& file : wanted) {
-      const RangeSet missing = file.ranges.without(held_ranges(folder, file.file));
+      const RangeSet missing = file.ranges.without(state_of(folder, file.file).held);
       watch.total_bytes += file.ranges.bytes();
       watch.done_bytes += file.ranges.bytes() - missing.bytes();
     }
@@ -319,7 +333,9 @@ Result<void> ShardDownloader::fetch(const fs::path& folder, const Ranges& ranges
       all.add({last.back().begin, file.size});
     wanted.push_back({file, std::move(all)});
   }
-  return bring(folder, *record, wanted, watch);
+  TRY(bring(folder, *record, wanted, watch));
+  if (options_.neighbours) options_.neighbours->brought(folder);
+  return {};
 }
 
 Result<void> ShardDownloader::fetch_all(const fs::path& folder, DownloadWatch& watch) const {

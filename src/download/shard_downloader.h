@@ -59,11 +59,15 @@ class ShardDownloader {
 // What a folder of the store came from. Nothing for one that a person put there.
 Result<std::optional<SourceRecord>> read_source_record(const std::filesystem::path& folder);
 
-// How much of a folder's weights is here.
+// How much of a folder's weights is here, and how much of that was proved by the file's hash.
 struct HeldBytes {
-  uint64_t held = 0, total = 0;
+  uint64_t held = 0, proved = 0, total = 0;
   bool complete() const { return held == total; }
 };
 Result<HeldBytes> held_bytes(const std::filesystem::path& folder, const SourceRecord& record);
+// What a proof says of a file that is partly here: `right` is proved, `wrong` counts as missing.
+// Waits for a download into this folder.
+Result<void> note_proof(const std::filesystem::path& folder, const std::string& file,
+                        const RangeSet& right, const RangeSet& wrong, const DownloadWatch& watch);
 
 }  // namespace exo

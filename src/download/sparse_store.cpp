@@ -54,7 +54,7 @@ Result<void> SparseWriter::begin() {
                     fs::exists(partial_path(path_), error) &&
                     fs::file_size(partial_path(path_), error) == record_.size;
   if (same)
-    record_.held = (*old)->held;
+    record_ = **old;
   else
     TRY(ops_.remove(record_path(path_)));  // first: bytes without a record are worth nothing
   written_ = record_.held;

@@ -17,7 +17,10 @@ constexpr int kMaxWidth = 1 << 20;
 constexpr uint64_t kMaxBytes = uint64_t{1} << 60;  // memory of a device, size of a model
 constexpr uint64_t kMaxLayerBytes = uint64_t{1} << 45;
 constexpr int kMaxRanges = 1 << 16;
-constexpr uint64_t kMaxReadBytes = 4u << 20;  // of a file, in one message
+constexpr uint64_t kMaxReadBytes = 4u << 20;   // of a file, in one message
+constexpr uint64_t kMaxHashBytes = 64u << 20;  // of a file, for one answer
+constexpr size_t kHashStateBytes = 128;
+constexpr int kMaxParts = 1024;
 constexpr int kMaxImageEdge = 4096;
 constexpr size_t kNameBytes = 256;
 constexpr size_t kSentenceBytes = 4096;
@@ -61,6 +64,10 @@ class Reader {
     if (value.size() <= most) return clean_text(value);
     fail(fmt::format("{} has {} bytes; at most {} are allowed", what, value.size(), most));
     return {};
+  }
+  std::string raw(const std::string& value, const char* what, size_t most) {
+    if (value.size() > most) fail(fmt::format("{} of more than {} bytes", what, most));
+    return value.size() > most ? std::string() : value;
   }
   NodeId node(const std::string& value, const char* what) {
     if (is_node_id(value)) return NodeId{value};
@@ -352,8 +359,7 @@ Message get(const wire::Revocations& in, Reader& r) {
   out.version = in.version();
   if (!r.count(in.nodes_size(), 1 << 16, "revoked nodes")) return out;
   for (const std::string& node : in.nodes()) out.nodes.push_back(r.node(node, "revoked node"));
-  if (in.signature().size() > 256) r.fail("a signature of more than 256 bytes");
-  out.signature = in.signature();
+  out.signature = r.raw(in.signature(), "a signature", 256);
   return out;
 }
 
@@ -385,18 +391,40 @@ std::vector<ByteRange> get_ranges(const Field& in, Reader& r) {
 }
 
 Message get(const wire::FileRequest& in, Reader& r) {
-  FileRequest out{in.request(), r.text(in.source(), "model source", kSentenceBytes),
-                  r.text(in.file(), "file", kSentenceBytes), get_ranges(in.wanted(), r),
-                  get(in.read(), r)};
+  FileRequest out{in.request(),
+                  r.text(in.source(), "model source", kSentenceBytes),
+                  r.text(in.file(), "file", kSentenceBytes),
+                  get_ranges(in.wanted(), r),
+                  get(in.read(), r),
+                  get(in.hash(), r),
+                  r.raw(in.hash_state(), "a hash's state", kHashStateBytes)};
   if (r.ok() && out.read.size() > kMaxReadBytes) r.fail("more than 4 MiB asked for at once");
+  if (r.ok() && !out.hash_state.empty() && out.hash.size() > kMaxHashBytes)
+    r.fail("more than 64 MiB to hash at once");
   return out;
 }
 
 Message get(const wire::FileReply& in, const Payload& payload, Reader& r) {
-  FileReply out{in.request(), get_ranges(in.held(), r), get_ranges(in.coming(), r), {}};
+  FileReply out{in.request(),
+                get_ranges(in.held(), r),
+                get_ranges(in.coming(), r),
+                {},
+                r.bytes(in.hashed_end(), "hashed_end"),
+                r.raw(in.hash_state(), "a hash's state", kHashStateBytes)};
   if (!payload) return out;
   if (payload->size() > kMaxReadBytes) r.fail("more than 4 MiB of a file at once");
   out.bytes = *payload;
+  return out;
+}
+
+Message get(const wire::FileProof& in, Reader& r) {
+  FileProof out{r.text(in.source(), "model source", kSentenceBytes),
+                r.text(in.file(), "file", kSentenceBytes),
+                in.right(),
+                {}};
+  if (!r.count(in.parts_size(), kMaxParts, "parts of a file")) return out;
+  for (const wire::FilePart& part : in.parts())
+    out.parts.push_back({r.node(part.node(), "the holder of a part"), get(part.range(), r)});
   return out;
 }
 
@@ -531,6 +559,8 @@ Message get_control_message(const wire::Control& in, Reader& r) {
                         get(in.stage_error().error(), r)};
     case wire::Control::kFileRequest:
       return get(in.file_request(), r);
+    case wire::Control::kFileProof:
+      return get(in.file_proof(), r);
     default:
       return get_placement_message(in, r);
   }

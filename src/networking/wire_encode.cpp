@@ -321,12 +321,27 @@ struct PutMessage {
     body.set_file(in.file);
     for (const ByteRange& range : in.wanted) put(range, *body.add_wanted());
     put(in.read, *body.mutable_read());
+    put(in.hash, *body.mutable_hash());
+    body.set_hash_state(in.hash_state);
   }
   void operator()(const FileReply& in) const {
     wire::FileReply& body = *out.mutable_file_reply();
     body.set_request(in.request);
     for (const ByteRange& range : in.held) put(range, *body.add_held());
     for (const ByteRange& range : in.coming) put(range, *body.add_coming());
+    body.set_hashed_end(in.hashed_end);
+    body.set_hash_state(in.hash_state);
+  }
+  void operator()(const FileProof& in) const {
+    wire::FileProof& body = *out.mutable_file_proof();
+    body.set_source(in.source);
+    body.set_file(in.file);
+    body.set_right(in.right);
+    for (const FilePart& part : in.parts) {
+      wire::FilePart& put_part = *body.add_parts();
+      put_part.set_node(part.node.value);
+      put(part.range, *put_part.mutable_range());
+    }
   }
 };
 

@@ -159,13 +159,18 @@ void fill(std::vector<ByteRange>& value, Random& random) {
     at = value.back().end = value.back().begin + random() % 1000;
   }
 }
+void fill(ByteRange& value, Random& random) {
+  value.begin = random() % 100000;
+  value.end = value.begin + random() % 100000;
+}
 void fill(FileRequest& value, Random& random) {
   fill(value.request, random);
   fill(value.source, random);
   fill(value.file, random);
   fill(value.wanted, random);
-  value.read.begin = random() % 100000;
-  value.read.end = value.read.begin + random() % 100000;
+  fill(value.read, random);
+  fill(value.hash, random);
+  fill(value.hash_state, random);
 }
 template <class T>
 void fill(T& value, Random& random) {

@@ -284,6 +284,10 @@ void CoreDriver::on_message(const NodeId& from, Message message) {
     if (options_.files) options_.files->on_reply(from, std::move(*reply));
     return;
   }
+  if (auto* proof = std::get_if<FileProof>(&message)) {
+    if (options_.files) options_.files->on_proof(std::move(*proof));
+    return;
+  }
   handle(MessageReceived{from, std::move(message)});
 }
 

@@ -11,7 +11,8 @@ namespace {
 constexpr size_t kMostAsked = 256;
 constexpr size_t kMostRanges = 4096;  // of a reply; the rest is asked for another time
 constexpr int kAnswerMs = 1000, kReadMs = 10'000;
-constexpr auto kBusyPause = std::chrono::milliseconds(25);  // at most 20 MB/s beside computing
+constexpr auto kBusyPause = std::chrono::milliseconds(25);       // at most 20 MB/s beside computing
+constexpr auto kBusyHashPause = std::chrono::milliseconds(400);  // after 16 MiB
 
 std::vector<ByteRange> common(const RangeSet& a, const RangeSet& b) {
   std::vector<ByteRange> ranges = a.without(a.without(b)).ranges();
@@ -54,6 +55,7 @@ void FileExchange::start(Links links) {
   links_ = std::move(links);
   running_ = true;
   server_ = std::thread([this] { serve(); });
+  prover_.start();
 }
 
 void FileExchange::stop() {
@@ -63,6 +65,7 @@ void FileExchange::stop() {
     changed_.notify_all();
     changed_.wait(lock, [this] { return calls_ == 0; });
   }
+  prover_.stop();
   if (server_.joinable()) server_.join();
 }
 
@@ -89,8 +92,13 @@ void FileExchange::serve() {
     asked_.pop_front();
     lock.unlock();
     FileReply reply = answer(asked);
-    if (!reply.bytes.empty() && links_.busy()) std::this_thread::sleep_for(kBusyPause);
-    links_.send(asked.from, std::move(reply));
+    const bool worked = !reply.bytes.empty() || !reply.hash_state.empty();
+    if (worked && links_.busy())
+      std::this_thread::sleep_for(reply.hash_state.empty() ? kBusyPause : kBusyHashPause);
+    if (asked.from == links_.self)
+      on_reply(links_.self, std::move(reply));
+    else
+      links_.send(asked.from, std::move(reply));
     lock.lock();
   }
 }
@@ -101,6 +109,11 @@ FileReply FileExchange::answer(const Asked& asked) {
   FileReply reply;
   reply.request = request.request;
   if (request.read.size() > 0) reply.bytes = files_.read(name, request.read);
+  if (request.hash.size() > 0) {
+    auto step = files_.hash(name, request.hash, request.hash_state);
+    reply.hashed_end = step ? step->end : request.hash.begin;
+    if (step) reply.hash_state = std::move(step->state);
+  }
   if (request.wanted.empty()) return reply;
   const RangeSet wanted = set_of(request.wanted);
   reply.held = common(wanted, files_.held(name));
@@ -118,6 +131,10 @@ uint64_t FileExchange::ask(const NodeId& node, FileRequest request) {
     waiting_[request.request] = {node, std::nullopt, false};
   }
   const uint64_t number = request.request;
+  if (node == links_.self) {
+    on_request(node, std::move(request));
+    return number;
+  }
   if (links_.send(node, std::move(request))) return number;
   const std::lock_guard lock(mutex_);
   waiting_.erase(number);
@@ -193,6 +210,37 @@ std::optional<std::vector<std::byte>> FileExchange::read(const NodeId& node, con
   auto reply = wait(number, kReadMs);
   if (!reply || reply->bytes.size() != range.size()) return std::nullopt;
   return std::move(reply->bytes);
+}
+
+std::vector<NodeId> FileExchange::nodes() {
+  const Call call(*this);
+  std::vector<NodeId> nodes{links_.self};
+  if (call)
+    for (NodeId& peer : links_.peers()) nodes.push_back(std::move(peer));
+  return nodes;
+}
+
+std::optional<Neighbours::HashStep> FileExchange::hash(const NodeId& node, const FileName& name,
+                                                       ByteRange range, std::string state) {
+  const Call call(*this);
+  if (!call) return std::nullopt;
+  FileRequest request;
+  request.source = name.source;
+  request.file = name.file;
+  request.hash = range;
+  request.hash_state = std::move(state);
+  const uint64_t number = ask(node, std::move(request));
+  if (number == 0) return std::nullopt;
+  auto reply = wait(number, kReadMs);
+  if (!reply || reply->hashed_end < range.begin || reply->hashed_end > range.end)
+    return std::nullopt;
+  return HashStep{reply->hashed_end, std::move(reply->hash_state)};
+}
+
+void FileExchange::tell(const FileProof& proof) {
+  const Call call(*this);
+  if (!call) return;
+  for (const NodeId& peer : links_.peers()) links_.send(peer, proof);
 }
 
 }  // namespace exo

@@ -15,6 +15,7 @@
 
 #include "core/messages.h"
 #include "download/file_claims.h"
+#include "download/file_prover.h"
 #include "download/held_files.h"
 #include "download/neighbours.h"
 
@@ -29,19 +30,26 @@ class FileExchange final : public Neighbours {
     std::function<bool()> busy;                        // this node computes for somebody
   };
 
-  explicit FileExchange(std::filesystem::path downloads) : files_(std::move(downloads)) {}
+  explicit FileExchange(const std::filesystem::path& downloads)
+      : files_(downloads), prover_(downloads, *this) {}
   ~FileExchange() override { stop(); }
 
   void start(Links links);
   void stop();  // who waits gets nothing; the links are not used after it returns
   void on_request(const NodeId& from, FileRequest request);
   void on_reply(const NodeId& from, FileReply reply);
+  void on_proof(FileProof proof) { prover_.learn(std::move(proof)); }
   void on_link_down(const NodeId& peer);
 
   Answer announce(const FileName& name, const RangeSet& wanted) override;
   void withdraw(const FileName& name) override { claims_.end(name); }
   std::optional<std::vector<std::byte>> read(const NodeId& node, const FileName& name,
                                              ByteRange range) override;
+  std::vector<NodeId> nodes() override;
+  std::optional<HashStep> hash(const NodeId& node, const FileName& name, ByteRange range,
+                               std::string state) override;
+  void brought(const std::filesystem::path& folder) override { prover_.brought(folder); }
+  void tell(const FileProof& proof) override;
 
  private:
   struct Waiting {
@@ -72,6 +80,7 @@ class FileExchange final : public Neighbours {
   std::map<uint64_t, Waiting> waiting_;
   std::deque<Asked> asked_;
   std::thread server_;
+  FileProver prover_;
 };
 
 }  // namespace exo

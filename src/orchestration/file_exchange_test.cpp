@@ -7,11 +7,13 @@
 #include <array>
 #include <atomic>
 #include <fstream>
+#include <functional>
 #include <thread>
 
 #include "base/file.h"
 #include "download/shard_downloader.h"
 #include "download/test_hub.h"
+#include "tensor/sparse_file.h"
 
 namespace exo {
 namespace {
@@ -58,6 +60,8 @@ class FileExchangeTest : public testing::Test {
           exchanges_[i]->on_request(id(node), std::move(*request));
         else if (auto* reply = std::get_if<FileReply>(&message))
           deliver(i, node, std::move(*reply));
+        else if (auto* proof = std::get_if<FileProof>(&message))
+          exchanges_[i]->on_proof(std::move(*proof));
         return true;
       }
       return false;
@@ -98,6 +102,30 @@ class FileExchangeTest : public testing::Test {
     EXPECT_EQ(watch.done_bytes, watch.total_bytes);
     EXPECT_EQ(read_file(model(node) / "model.safetensors", 1 << 24).value(), truth_);
     return "";
+  }
+  // A part of it, by this node.
+  void fetch(size_t node, ByteRange range) {
+    DownloadWatch watch;
+    const ShardDownloader some = downloader(node);
+    const auto folder = some.prepare({"org/model", "main", ""}, watch);
+    ASSERT_TRUE(folder.ok()) << folder.error().message;
+    const auto fetched = some.fetch(*folder, {{"model.safetensors", RangeSet(range)}}, watch);
+    ASSERT_TRUE(fetched.ok()) << fetched.error().message;
+  }
+  SparseRecord record(size_t node) const {
+    return read_sparse_record(model(node) / "model.safetensors").value().value();
+  }
+  // Whether it comes to that within 20 s.
+  static bool soon(const std::function<bool()>& condition) {
+    for (int i = 0; i < 400 && !condition(); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    return condition();
+  }
+  void flip_byte(size_t node, uint64_t at) {
+    std::fstream file(model(node) / "model.safetensors.partial",
+                      std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(at));
+    file.put(static_cast<char>(truth_[at] ^ 1));
   }
   int64_t asked_of_hub() { return hub_->sent("model.safetensors"); }
 
@@ -156,6 +184,37 @@ TEST_F(FileExchangeTest, NothingButFilesOfTheModelIsGiven) {
   EXPECT_EQ(give(".exo-source.json", {0, 10}), 0);
   const auto other = exchanges_[1]->read(id(0), {"hf.co/org/model@other", "config.json"}, {0, 5});
   EXPECT_FALSE(other.has_value());
+}
+
+TEST_F(FileExchangeTest, WhatNoNodeHasWholeIsProvedTogether) {
+  fetch(0, {0, 2u << 20});
+  fetch(1, {2u << 20, 4u << 20});
+  EXPECT_TRUE(record(0).proved.empty());
+  fetch(2, {4u << 20, truth_.size()});
+  for (size_t node = 0; node < kNodes; ++node)
+    EXPECT_TRUE(soon([&] { return record(node).proved == record(node).held; })) << node;
+  EXPECT_EQ(record(1).held.bytes(), (2u << 20) + (32u << 10));  // with the header
+}
+
+TEST_F(FileExchangeTest, WrongBytesOfAPartAreFoundByTheHashOfTheWhole) {
+  fetch(0, {0, 2u << 20});
+  fetch(1, {2u << 20, 4u << 20});
+  flip_byte(1, 3u << 20);
+  fetch(2, {4u << 20, truth_.size()});
+  for (size_t node = 0; node < kNodes; ++node)
+    EXPECT_TRUE(soon([&] { return record(node).held.empty(); })) << node;
+  EXPECT_EQ(download(1), "");  // compares with the truth
+}
+
+TEST_F(FileExchangeTest, ACopyThatDiffersFromTheProvedBytesIsForgotten) {
+  fetch(0, {0, 4u << 20});
+  fetch(1, {2u << 20, 4u << 20});
+  flip_byte(1, 3u << 20);
+  fetch(2, {4u << 20, truth_.size()});
+  EXPECT_TRUE(soon([&] { return record(1).held == RangeSet(ByteRange{0, 32u << 10}); }));
+  EXPECT_TRUE(soon([&] { return record(1).proved == record(1).held; }));
+  EXPECT_TRUE(soon([&] { return record(0).proved == record(0).held; }));
+  EXPECT_TRUE(soon([&] { return record(2).proved == record(2).held; }));
 }
 
 }  // namespace

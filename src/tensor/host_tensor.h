@@ -20,6 +20,7 @@ struct HostTensor {
   Shape shape;
   std::span<const std::byte> bytes;
   std::shared_ptr<const void> owner;  // keeps `bytes` alive; may be null for static storage
+  bool in_file = false;               // they are pages of a mapped file: drop_pages() may have them
 
   int64_t elements() const {
     int64_t product = 1;

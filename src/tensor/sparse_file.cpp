@@ -19,6 +19,26 @@ Result<uint64_t> size_of(const Json& value) {
   return number;
 }
 
+JsonArray ranges_json(const RangeSet& set) {
+  JsonArray ranges;
+  for (const ByteRange& range : set.ranges()) ranges.push_back(JsonArray{range.begin, range.end});
+  return ranges;
+}
+
+Result<RangeSet> ranges_of(const JsonArray& list, std::string_view key, uint64_t file_bytes) {
+  RangeSet set;
+  for (const Json& item : list) {
+    if (!item.is_array() || item.get_array().size() != 2)
+      return corrupt(fmt::format("'{}' lists no ranges", key));
+    const ByteRange range{TRY(size_of(item.get_array()[0])), TRY(size_of(item.get_array()[1]))};
+    if (range.begin >= range.end || range.end > file_bytes)
+      return corrupt(
+          fmt::format("'{}' has a range that is not in the file's {} bytes", key, file_bytes));
+    set.add(range);
+  }
+  return set;
+}
+
 }  // namespace
 
 std::filesystem::path partial_path(const std::filesystem::path& file) {
@@ -29,13 +49,11 @@ std::filesystem::path record_path(const std::filesystem::path& file) {
 }
 
 std::string to_text(const SparseRecord& record) {
-  JsonArray ranges;
-  for (const ByteRange& range : record.held.ranges())
-    ranges.push_back(JsonArray{range.begin, range.end});
   return to_text(Json(JsonObject{{"size", record.size},
                                  {"oid", record.oid},
                                  {"revision", record.revision},
-                                 {"held", std::move(ranges)}}));
+                                 {"held", ranges_json(record.held)},
+                                 {"proved", ranges_json(record.proved)}}));
 }
 
 Result<SparseRecord> parse_sparse_record(std::string_view text) {
@@ -49,14 +67,9 @@ Result<SparseRecord> parse_sparse_record(std::string_view text) {
   record.revision = TRY(get_string(object, "revision")).value_or("");
   const JsonArray* held = TRY(get_array(object, "held"));
   if (held == nullptr) return corrupt("'held' is missing");
-  for (const Json& item : *held) {
-    if (!item.is_array() || item.get_array().size() != 2) return corrupt("'held' lists no ranges");
-    const ByteRange range{TRY(size_of(item.get_array()[0])), TRY(size_of(item.get_array()[1]))};
-    if (range.begin >= range.end || range.end > record.size)
-      return corrupt(
-          fmt::format("'held' has a range that is not in the file's {} bytes", record.size));
-    record.held.add(range);
-  }
+  record.held = TRY(ranges_of(*held, "held", record.size));
+  if (const JsonArray* proved = TRY(get_array(object, "proved")))
+    record.proved = TRY(ranges_of(*proved, "proved", record.size));
   return record;
 }
 

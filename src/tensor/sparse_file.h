@@ -17,6 +17,7 @@ struct SparseRecord {
   std::string oid;       // what the whole file must hash to: "sha256:HEX", "git:HEX"
   std::string revision;  // commit it was pinned to
   RangeSet held;
+  RangeSet proved;  // of them: together with other nodes' they had the file's hash
 };
 
 std::filesystem::path partial_path(const std::filesystem::path& file);

@@ -110,7 +110,8 @@ class MappedTensorFiles : public TensorFiles {
                       "not read",
                       open.file->path().string(), name, entry.type_name));
     return HostTensor{*entry.dtype, entry.shape,
-                      open.file->bytes().subspan(entry.begin, entry.end - entry.begin), open.file};
+                      open.file->bytes().subspan(entry.begin, entry.end - entry.begin), open.file,
+                      true};
   }
 
   Result<std::vector<Place>> places(std::string_view name) const override {

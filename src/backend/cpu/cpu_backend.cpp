@@ -79,7 +79,7 @@ class CpuBackend : public Backend {
       const auto scratch = TRY(ScratchMemory::create(scratch_folder_, size));
       return CpuBuffer::kept(memory_, scratch->bytes(), scratch);
     }
-    auto buffer = CpuBuffer::zeroed(memory_, size);
+    auto buffer = CpuBuffer::for_weight(memory_, size);
     if (buffer == nullptr) return no_memory(size);
     return buffer;
   }
@@ -106,6 +106,7 @@ class CpuBackend : public Backend {
         interleave_group(dtype, stored, count, width, buffer->mutable_data() + group * group_bytes);
       }
     });
+    if (weight.in_file) drop_pages(weight.bytes);
     return Tensor{dtype, weight.shape, buffer};
   }
 

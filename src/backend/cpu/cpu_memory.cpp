@@ -1,5 +1,7 @@
 #include "backend/cpu/cpu_memory.h"
 
+#include <sys/mman.h>
+
 #include <bit>
 #include <cstdlib>
 #include <cstring>
@@ -10,6 +12,7 @@ namespace exo::cpu {
 namespace {
 
 constexpr size_t kAlignment = 64;
+constexpr size_t kHugePage = 2u << 20;
 constexpr uint64_t kCacheLimit = 64u << 20;  // bytes kept for the next step
 
 // Eight classes for each power of two: at most an eighth is wasted.
@@ -103,6 +106,25 @@ std::shared_ptr<CpuBuffer> CpuBuffer::zeroed(std::shared_ptr<MemoryPool> pool, s
   std::shared_ptr<CpuBuffer> buffer(new CpuBuffer(Kind::owned, std::move(pool), data, size_bytes));
   buffer->owner_ = owner;
   return buffer;
+}
+
+// Begins at a huge page and ends where it ends: what is left over stays in small pages, so that no
+// memory is wasted on it.
+std::shared_ptr<CpuBuffer> CpuBuffer::for_weight(std::shared_ptr<MemoryPool> pool,
+                                                 size_t size_bytes) {
+  if (size_bytes < kHugePage) return zeroed(std::move(pool), size_bytes);
+  const size_t mapped_bytes = size_bytes + kHugePage;
+  void* mapped =
+      ::mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) return nullptr;
+  const std::shared_ptr<void> owner(mapped, [mapped_bytes](void* p) { ::munmap(p, mapped_bytes); });
+  const auto address = reinterpret_cast<uintptr_t>(mapped);
+  auto* data = static_cast<std::byte*>(mapped) +
+               ((address + kHugePage - 1) / kHugePage * kHugePage - address);
+#ifdef MADV_HUGEPAGE
+  ::madvise(data, size_bytes, MADV_HUGEPAGE);  // refused: small pages do too
+#endif
+  return kept(std::move(pool), {data, size_bytes}, owner);
 }
 
 std::shared_ptr<CpuBuffer> CpuBuffer::kept(std::shared_ptr<MemoryPool> pool,

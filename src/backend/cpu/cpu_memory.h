@@ -40,6 +40,9 @@ class CpuBuffer : public Buffer {
   // Null without memory.
   static std::shared_ptr<CpuBuffer> pooled(std::shared_ptr<MemoryPool> pool, size_t size_bytes);
   static std::shared_ptr<CpuBuffer> zeroed(std::shared_ptr<MemoryPool> pool, size_t size_bytes);
+  // Zeroed, and in huge pages where the system has some: looking up small pages' addresses costs a
+  // part of the speed at which weights can be read.
+  static std::shared_ptr<CpuBuffer> for_weight(std::shared_ptr<MemoryPool> pool, size_t size_bytes);
   // Bytes that are ours to write and that `owner` keeps.
   static std::shared_ptr<CpuBuffer> kept(std::shared_ptr<MemoryPool> pool,
                                          std::span<std::byte> bytes,
