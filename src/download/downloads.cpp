@@ -121,6 +121,7 @@ Result<void> Downloads::finish(Job& job, Result<void> result) {
     if (!result.ok()) job.error = result.error();
   }
   ended_.notify_all();
+  tell_listener();
   return result;
 }
 
@@ -140,6 +141,7 @@ Result<uint64_t> Downloads::start(const std::string& model, Extent extent) {
   job->watch.on_progress = [this, raw = job.get()] { measure(*raw); };
   job->thread = std::thread([this, job = job.get(), source = *source, extent] {
     set_thread_name("exo-download");
+    tell_listener();
     const auto work = [&]() -> Result<void> {
       const std::filesystem::path folder = TRY(downloader_.prepare(source, job->watch));
       if (extent == Extent::headers) return {};
@@ -159,6 +161,7 @@ Result<void> Downloads::run(const std::string& model, const Work& work, std::fun
     job = add(model, "");
   }
   job->watch.also_stop = std::move(stop);
+  tell_listener();
   int64_t noted_us = 0;
   job->watch.on_progress = [&] {
     measure(*job);
@@ -218,6 +221,23 @@ bool Downloads::cancel(uint64_t id) {
   const JobPointer job = find(id);
   if (job) job->watch.stop = true;
   return job != nullptr;
+}
+
+bool Downloads::any_running() const {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(jobs_.begin(), jobs_.end(), [](const JobPointer& job) {
+    return job->state == DownloadStatus::State::running;
+  });
+}
+
+void Downloads::set_listener(std::function<void()> listener) {
+  const std::lock_guard lock(listener_mutex_);
+  listener_ = std::move(listener);
+}
+
+void Downloads::tell_listener() {
+  const std::lock_guard lock(listener_mutex_);
+  if (listener_) listener_();
 }
 
 bool Downloads::running(const std::string& model) const {

@@ -60,6 +60,10 @@ class Downloads {
   Result<void> run(const std::string& model, const Work& work, std::function<bool()> stop,
                    const std::function<void(const DownloadStatus&)>& note);
   bool running(const std::string& model) const;
+  bool any_running() const;
+  // Called on the downloading thread whenever one has begun or ended; empty again before what it
+  // uses goes away.
+  void set_listener(std::function<void()> listener);
 
   const ModelCatalog& catalog() const { return *catalog_; }
   const ShardDownloader& downloader() const { return downloader_; }
@@ -69,6 +73,7 @@ class Downloads {
   using JobPointer = std::shared_ptr<Job>;
   JobPointer add(const std::string& model, const std::string& key);
   void measure(Job& job) const;
+  void tell_listener();
   Result<void> finish(Job& job, Result<void> result);
   DownloadStatus status_of(const Job& job) const;
   JobPointer find(uint64_t id) const;
@@ -80,6 +85,8 @@ class Downloads {
   mutable std::condition_variable ended_;
   uint64_t next_id_ = 1;
   std::list<JobPointer> jobs_;  // newest first
+  std::mutex listener_mutex_;   // held while it is called
+  std::function<void()> listener_;
 };
 
 }  // namespace exo

@@ -66,6 +66,16 @@ void LocalNode::start_files() {
   options_.files->start(std::move(links));
 }
 
+void LocalNode::watch_held_models() {
+  if (!options_.downloads || options_.store.downloads.empty()) return;
+  HeldModelWatch::Options watch;
+  watch.store = options_.store;
+  watch.fetching = [downloads = options_.downloads] { return downloads->any_running(); };
+  watch.tell = [this](const std::vector<HeldModel>& held) { driver_->handle(HeldChanged{held}); };
+  held_ = std::make_unique<HeldModelWatch>(std::move(watch));
+  options_.downloads->set_listener([this] { held_->look(); });
+}
+
 Result<void> LocalNode::begin() {
   start_files();
   if (auto started = options_.transport->start(*driver_); !started.ok()) return started;
@@ -80,6 +90,7 @@ Result<void> LocalNode::begin() {
   if (options_.addresses) core.self.addresses = options_.addresses(node_port());
   core.seed = options_.world->random_u64();
   driver_->start(std::move(core));
+  watch_held_models();
   if (options_.make_discovery) discovery_ = options_.make_discovery(node_port());
   if (!discovery_) return {};
   DiscoveryHandler handler;
@@ -94,6 +105,10 @@ LocalNode::~LocalNode() { stop(); }
 void LocalNode::stop() {
   if (stopped_.exchange(true)) return;
   if (discovery_) discovery_->stop();
+  if (held_) {
+    options_.downloads->set_listener(nullptr);
+    held_->stop();
+  }
   if (options_.files) options_.files->stop();
   driver_->say_goodbye();
   driver_->stop();
@@ -203,7 +218,9 @@ Result<uint64_t> LocalNode::remove_model(const std::string& model) {
   if (options_.downloads &&
       (options_.downloads->running(stored.id) || options_.downloads->running(model)))
     return unavailable(stored.id + " is being downloaded");
-  return store.remove(stored);
+  auto freed = store.remove(stored);
+  if (held_) held_->look();
+  return freed;
 }
 
 std::vector<ModelStatus> LocalNode::models() const {

@@ -17,6 +17,7 @@
 #include "networking/discovery.h"
 #include "networking/transport.h"
 #include "orchestration/core_driver.h"
+#include "orchestration/held_models.h"
 #include "orchestration/model_library.h"
 #include "orchestration/node.h"
 
@@ -92,6 +93,7 @@ class LocalNode final : public Node {
   void on_peer(const PeerSighting& sighting);
   void on_foreign(const ForeignSighting& sighting);
   void start_files();
+  void watch_held_models();
   Result<std::vector<TokenId>> prompt_ids(const GenerationRequest& request,
                                           StartedGeneration& started) const;
   Result<std::string> render(const GenerationRequest& request, const ModelCard& card) const;
@@ -101,6 +103,7 @@ class LocalNode final : public Node {
   std::unique_ptr<Discovery> discovery_;
   int64_t started_wall_ms_ = 0;
   std::shared_ptr<CoreDriver> driver_;
+  std::unique_ptr<HeldModelWatch> held_;  // null: without downloads
   std::atomic<bool> stopped_ = false;
   struct Foreign {
     ForeignNode node;
