@@ -10,6 +10,7 @@
 #include "api/access.h"
 #include "api/api_error.h"
 #include "api/cluster_json.h"
+#include "api/held_json.h"
 #include "api/http_server.h"
 #include "api/metrics.h"
 #include "api/model_downloads.h"
@@ -246,11 +247,13 @@ void ApiServer::State::answer_file(const Exchange& exchange) {
 
 void ApiServer::State::answer_models(const Exchange& exchange) const {
   JsonArray data;
-  const int64_t created = node.status().started_wall_ms / 1000;
+  const NodeStatus status = node.status();
+  const int64_t created = status.started_wall_ms / 1000;
   const auto standard = node.find_model("");
   for (const ModelStatus& model : node.models()) {
     JsonObject entry = model_json(model, created, exchange->request().remote_loopback);
     entry["default"] = standard.ok() && standard->id == model.card.id;
+    if (model.file_bytes > 0) entry["nodes"] = holders_json(status.core, model.card.source);
     data.push_back(std::move(entry));
   }
   JsonObject body{{"object", "list"}, {"data", std::move(data)}};

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <map>
 
+#include "api/held_json.h"
+
 namespace exo {
 namespace {
 
@@ -112,7 +114,8 @@ JsonObject node_json(const NodeInfo& info, const std::vector<PlacementInfo>& pla
                     {"memory_total_bytes", info.device.memory_total_bytes},
                     {"memory_free_bytes", info.device.memory_free_bytes},
                     {"device", device_json(info.device)},
-                    {"shards", shards_of(info.id, placements)}};
+                    {"shards", shards_of(info.id, placements)},
+                    {"held", held_json(info, placements)}};
 }
 
 JsonArray nodes_json(const CoreView& core, int64_t now_us) {

@@ -8,6 +8,7 @@
 
 #include "app/api_answer.h"
 #include "app/console.h"
+#include "app/held_text.h"
 
 namespace exo {
 namespace {
@@ -29,6 +30,16 @@ std::vector<std::string> describe(const JsonObject& node, const std::string& lay
   if (!layers.empty()) lines.push_back(layers);
   if (const std::string state = text_of(node, "state"); state != "alive") lines.push_back(state);
   return lines;
+}
+
+// What lies on its disk, largest first.
+void add_held(const JsonObject& node, std::vector<std::string>& lines) {
+  constexpr size_t kMostShown = 4;
+  const JsonArray& held = list_of(node, "held");
+  for (size_t i = 0; i < held.size() && i < kMostShown; ++i)
+    if (held[i].is_object()) lines.push_back(held_text(held[i].get_object()));
+  if (held.size() > kMostShown)
+    lines.push_back(fmt::format("and {} more models on disk", held.size() - kMostShown));
 }
 
 std::string stage_line(const JsonObject& placement, const JsonObject& stage) {
@@ -65,6 +76,7 @@ std::vector<Box> boxes_of(const JsonObject& topology, size_t& in_ring) {
         for (const Json& stage : list_of(placement.as_object(), "stages"))
           if (text_of(stage.as_object(), "node") == id)
             box.lines.push_back(stage_line(placement.as_object(), stage.as_object()));
+      add_held(node.get_object(), box.lines);
       boxes.push_back(std::move(box));
     }
   };

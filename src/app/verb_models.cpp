@@ -11,6 +11,7 @@
 #include "app/api_answer.h"
 #include "app/api_client.h"
 #include "app/console.h"
+#include "app/held_text.h"
 #include "app/local_model.h"
 #include "app/verbs.h"
 
@@ -54,7 +55,7 @@ void print_models(const JsonObject& models) {
                     format_bytes(bytes_of(object, "size_bytes")), parameters_of(object),
                     text_of(object, "weight_dtype"),
                     fmt::format("{:.0f}", number_of(object, "context_length")), state_of(object),
-                    text_of(object, "source")});
+                    holders_text(list_of(object, "nodes")), text_of(object, "source")});
   }
   for (const Json& model : list_of(models, "known")) {
     const JsonObject& object = model.as_object();
@@ -64,13 +65,12 @@ void print_models(const JsonObject& models) {
     const uint64_t bytes = bytes_of(object, "size_bytes");
     rows.push_back({text_of(object, "id"), bytes == 0 ? "-" : "~" + format_bytes(bytes),
                     parameters_of(object), text_of(first, "quantisation"),
-                    fmt::format("{:.0f}", number_of(object, "context_length")), fit_of(object),
+                    fmt::format("{:.0f}", number_of(object, "context_length")), fit_of(object), "-",
                     text_of(first, "source")});
   }
-  std::fputs(
-      format_table({"MODEL", "SIZE", "PARAMETERS", "WEIGHTS", "CONTEXT", "STATE", "SOURCE"}, rows)
-          .c_str(),
-      stdout);
+  const Row header{"MODEL",   "SIZE",  "PARAMETERS",     "WEIGHTS",
+                   "CONTEXT", "STATE", "LAYERS ON DISK", "SOURCE"};
+  std::fputs(format_table(header, rows).c_str(), stdout);
 }
 
 // What lies on this disk, judged by the store alone.

@@ -13,6 +13,7 @@
 #include "core/batch.h"
 #include "core/device.h"
 #include "core/file_messages.h"
+#include "core/held_model.h"
 #include "core/ids.h"
 #include "core/placement.h"
 #include "core/sampling.h"
@@ -42,8 +43,7 @@ struct PlacementInfo {
   int64_t idle_us = 0;  // the head says for how long no session has run on it; 0 = in use
 };
 
-// One node's facts, written only by that node; the higher version wins. Travels through others, so
-// that nodes that can't hear each other directly know each other.
+// One node's facts, written only by it; the higher version wins. Others pass them on.
 struct NodeInfo {
   NodeId id;
   uint64_t incarnation = 0;  // random per process start, larger = newer start (wall clock ms)
@@ -55,6 +55,7 @@ struct NodeInfo {
   DeviceCapabilities device;
   std::vector<LinkInfo> links;
   std::vector<PlacementInfo> placements;  // that this node takes part in
+  std::vector<HeldModel> held;            // on its disk, of models from a hub
 };
 
 struct StageProgress {  // lets the head tell a slow stage from a lost batch
@@ -153,8 +154,7 @@ struct SessionClosed {
   PlacementId placement;
   SessionId session;
 };
-// Asker -> head when tokens stay out: "I have everything before next_position". Answer: Tokens, or
-// SessionRefused.
+// Asker -> head when tokens stay out. Answer: Tokens from next_position on, or SessionRefused.
 struct SessionResume {
   PlacementId placement;
   SessionId session;

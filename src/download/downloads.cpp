@@ -31,7 +31,7 @@ std::string time_text(double seconds) {
 
 struct Downloads::Job {
   uint64_t id = 0;
-  std::string model, key;
+  std::string model, key, purpose;
   DownloadWatch watch;
   DownloadStatus::State state = DownloadStatus::State::running;  // this and the rest: mutex_
   Error error;
@@ -121,6 +121,7 @@ Result<void> Downloads::finish(Job& job, Result<void> result) {
     if (!result.ok()) job.error = result.error();
   }
   ended_.notify_all();
+  tell_listener();
   return result;
 }
 
@@ -140,6 +141,7 @@ Result<uint64_t> Downloads::start(const std::string& model, Extent extent) {
   job->watch.on_progress = [this, raw = job.get()] { measure(*raw); };
   job->thread = std::thread([this, job = job.get(), source = *source, extent] {
     set_thread_name("exo-download");
+    tell_listener();
     const auto work = [&]() -> Result<void> {
       const std::filesystem::path folder = TRY(downloader_.prepare(source, job->watch));
       if (extent == Extent::headers) return {};
@@ -152,13 +154,16 @@ Result<uint64_t> Downloads::start(const std::string& model, Extent extent) {
 }
 
 Result<void> Downloads::run(const std::string& model, const Work& work, std::function<bool()> stop,
-                            const std::function<void(const DownloadStatus&)>& note) {
+                            const std::function<void(const DownloadStatus&)>& note,
+                            const std::string& purpose) {
   JobPointer job;
   {
     const std::lock_guard lock(mutex_);
     job = add(model, "");
+    job->purpose = purpose;
   }
   job->watch.also_stop = std::move(stop);
+  tell_listener();
   int64_t noted_us = 0;
   job->watch.on_progress = [&] {
     measure(*job);
@@ -176,6 +181,7 @@ DownloadStatus Downloads::status_of(const Job& job) const {
   DownloadStatus status;
   status.id = job.id;
   status.model = job.model;
+  status.purpose = job.purpose;
   status.state = job.state;
   status.error = job.error;
   status.total_bytes = job.watch.total_bytes;
@@ -220,10 +226,28 @@ bool Downloads::cancel(uint64_t id) {
   return job != nullptr;
 }
 
+bool Downloads::any_running() const {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(jobs_.begin(), jobs_.end(), [](const JobPointer& job) {
+    return job->state == DownloadStatus::State::running;
+  });
+}
+
+void Downloads::set_listener(std::function<void()> listener) {
+  const std::lock_guard lock(listener_mutex_);
+  listener_ = std::move(listener);
+}
+
+void Downloads::tell_listener() {
+  const std::lock_guard lock(listener_mutex_);
+  if (listener_) listener_();
+}
+
 bool Downloads::running(const std::string& model) const {
   const std::lock_guard lock(mutex_);
   return std::any_of(jobs_.begin(), jobs_.end(), [&](const JobPointer& job) {
-    return job->model == model && job->state == DownloadStatus::State::running;
+    return job->model == model && job->purpose.empty() &&
+           job->state == DownloadStatus::State::running;
   });
 }
 

@@ -24,7 +24,8 @@ struct DownloadStatus {
   enum class State { running, done, failed, cancelled };
 
   uint64_t id = 0;
-  std::string model;  // as it was asked for
+  std::string model;    // as it was asked for
+  std::string purpose;  // "" = the model is wanted; else what it is good for: "spare layers 6-11"
   State state = State::running;
   Error error;  // failed: why
   uint64_t total_bytes = 0, done_bytes = 0;
@@ -55,11 +56,16 @@ class Downloads {
   DownloadStatus wait(uint64_t id, int timeout_ms) const;  // returns early when it has ended
   std::vector<DownloadStatus> list() const;                // running ones, and the last that ended
   bool cancel(uint64_t id);                                // false: there is no such one
-  // On this thread, listed like the others; ends soon after stop() is true. `note` is told how far
-  // it is, about once a second.
+  // On this thread, listed like the others; ends soon after stop() is true, which is asked on
+  // several threads. `note` is told how far it is, about once a second; may be empty.
   Result<void> run(const std::string& model, const Work& work, std::function<bool()> stop,
-                   const std::function<void(const DownloadStatus&)>& note);
-  bool running(const std::string& model) const;
+                   const std::function<void(const DownloadStatus&)>& note,
+                   const std::string& purpose = "");
+  bool running(const std::string& model) const;  // without those that have a purpose of their own
+  bool any_running() const;
+  // Called on the downloading thread whenever one has begun or ended; empty again before what it
+  // uses goes away.
+  void set_listener(std::function<void()> listener);
 
   const ModelCatalog& catalog() const { return *catalog_; }
   const ShardDownloader& downloader() const { return downloader_; }
@@ -69,6 +75,7 @@ class Downloads {
   using JobPointer = std::shared_ptr<Job>;
   JobPointer add(const std::string& model, const std::string& key);
   void measure(Job& job) const;
+  void tell_listener();
   Result<void> finish(Job& job, Result<void> result);
   DownloadStatus status_of(const Job& job) const;
   JobPointer find(uint64_t id) const;
@@ -80,6 +87,8 @@ class Downloads {
   mutable std::condition_variable ended_;
   uint64_t next_id_ = 1;
   std::list<JobPointer> jobs_;  // newest first
+  std::mutex listener_mutex_;   // held while it is called
+  std::function<void()> listener_;
 };
 
 }  // namespace exo

@@ -33,6 +33,10 @@ HostTensor with_offset(const HostTensor& vector, float offset) {
   return {DType::f32, vector.shape, std::as_bytes(std::span(*values)), values};
 }
 
+// Beside a weight lie its bias and what a "made" one is read from: "x.down_proj" with
+// "x.down_proj_blocks". What a quantised one is made of, TensorFiles::places() tells.
+std::string_view stem(std::string_view name) { return name.substr(0, name.rfind('.')); }
+
 // A bias that adds nothing, as some GPTQ checkpoints have for every matrix. One that is not on this
 // device is judged where it is: it is fetched with the matrix it stands beside.
 bool is_zero_bias(const std::string& name, const TensorFiles& files) {
@@ -114,11 +118,8 @@ Result<void> check_weights(const Architecture& architecture, const Config& confi
   return {};
 }
 
-// Beside a weight lie its bias and what a "made" one is read from: "x.down_proj" with
-// "x.down_proj_blocks". What a quantised one is made of, TensorFiles::places() tells.
 std::vector<std::string> tensors_of_shard(const Architecture& architecture, const Config& config,
                                           const TensorFiles& files, const Shard& shard) {
-  const auto stem = [](std::string_view name) { return name.substr(0, name.rfind('.')); };
   std::set<std::string, std::less<>> stems;
   for (const WeightSpec& spec : declared_weights(architecture, config, files))
     if (wanted(spec, shard)) stems.emplace(stem(spec.name));
@@ -126,6 +127,25 @@ std::vector<std::string> tensors_of_shard(const Architecture& architecture, cons
   for (const std::string& name : files.names())
     if (stems.contains(stem(name))) all.push_back(name);
   return all;
+}
+
+Result<HeldLayers> held_layers(const Architecture& architecture, const Config& config,
+                               const TensorFiles& files) {
+  std::set<std::string, std::less<>> missing;  // stems
+  for (const std::string& name : files.names())
+    for (const TensorFiles::Place& place : TRY(files.places(name)))
+      if (!place.here) missing.emplace(stem(name));
+  std::vector<bool> here(static_cast<size_t>(config.layer_count), true);
+  HeldLayers held{{}, true, true};
+  for (const WeightSpec& spec : declared_weights(architecture, config, files)) {
+    if (!missing.contains(stem(spec.name))) continue;
+    if (spec.part == Part::embedding) held.embedding = false;
+    if (spec.part == Part::head) held.head = false;
+    if (spec.part == Part::layer) here[static_cast<size_t>(spec.layer)] = false;
+  }
+  for (int layer = 0; layer < config.layer_count; ++layer)
+    if (here[static_cast<size_t>(layer)]) held.append(layer);
+  return held;
 }
 
 Result<void> check_here(const std::vector<std::string>& names, const TensorFiles& files) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "core/held_model.h"
 #include "core/shard.h"
 #include "model/architecture.h"
 
@@ -52,6 +53,10 @@ Result<HostTensor> read_weight(const WeightSpec& spec, const TensorFiles& files)
 // The names in `files` of all that this shard loads; TensorFiles::places() says where they lie.
 std::vector<std::string> tensors_of_shard(const Architecture& architecture, const Config& config,
                                           const TensorFiles& files, const Shard& shard);
+
+// The layers of which all that a shard with them loads is on this device.
+Result<HeldLayers> held_layers(const Architecture& architecture, const Config& config,
+                               const TensorFiles& files);
 
 // An error that names the first one whose bytes are not on this device.
 Result<void> check_here(const std::vector<std::string>& names, const TensorFiles& files);

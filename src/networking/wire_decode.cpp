@@ -17,6 +17,8 @@ constexpr int kMaxWidth = 1 << 20;
 constexpr uint64_t kMaxBytes = uint64_t{1} << 60;  // memory of a device, size of a model
 constexpr uint64_t kMaxLayerBytes = uint64_t{1} << 45;
 constexpr int kMaxRanges = 1 << 16;
+constexpr int kMaxHeldModels = 256;
+constexpr int kMaxSpans = 256;                 // of held layers
 constexpr uint64_t kMaxReadBytes = 4u << 20;   // of a file, in one message
 constexpr uint64_t kMaxHashBytes = 64u << 20;  // of a file, for one answer
 constexpr size_t kHashStateBytes = 128;
@@ -197,6 +199,27 @@ Placement get(const wire::Placement& in, Reader& r) {
   return out;
 }
 
+HeldModel get(const wire::HeldModel& in, Reader& r) {
+  HeldModel out;
+  out.source = r.text(in.source(), "held model's source", kSentenceBytes);
+  out.model = r.text(in.model(), "held model", kSentenceBytes);
+  out.layer_count = r.natural(in.layer_count(), "layer_count", kMaxLayers);
+  out.held_bytes = r.bytes(in.held_bytes(), "held_bytes");
+  out.total_bytes = r.bytes(in.total_bytes(), "total_bytes");
+  out.layers.embedding = in.embedding();
+  out.layers.head = in.head();
+  out.complete = in.complete();
+  if (!r.count(in.spans_size(), kMaxSpans, "spans of held layers")) return out;
+  int next = 0;
+  for (const wire::LayerSpan& span : in.spans()) {
+    const int begin = r.range(span.begin(), next, out.layer_count, "a held layer");
+    const int end = r.range(span.end(), begin + 1, out.layer_count, "the end of held layers");
+    out.layers.spans.push_back({begin, end});
+    next = end + 1;  // those that touch are one
+  }
+  return out;
+}
+
 NodeInfo get(const wire::NodeInfo& in, Reader& r) {
   NodeInfo out;
   out.id = r.node(in.id(), "id");
@@ -208,7 +231,8 @@ NodeInfo get(const wire::NodeInfo& in, Reader& r) {
   out.device = get(in.device(), r);
   if (!r.count(in.addresses_size(), 256, "addresses") ||
       !r.count(in.links_size(), kMaxNodes, "links") ||
-      !r.count(in.placements_size(), 64, "placements"))
+      !r.count(in.placements_size(), 64, "placements") ||
+      !r.count(in.held_size(), kMaxHeldModels, "held models"))
     return out;
   for (const wire::PeerAddress& address : in.addresses()) out.addresses.push_back(get(address, r));
   for (const wire::LinkInfo& link : in.links())
@@ -218,6 +242,7 @@ NodeInfo get(const wire::NodeInfo& in, Reader& r) {
     out.placements.push_back({get(info.placement(), r),
                               r.enumeration(info.state(), PlacementState::failed, "state"),
                               r.text(info.why(), "why", kSentenceBytes), info.idle_us()});
+  for (const wire::HeldModel& held : in.held()) out.held.push_back(get(held, r));
   return out;
 }
 

@@ -92,6 +92,22 @@ void put(const Placement& in, wire::Placement& out) {
   out.set_kv_capacity_tokens(in.kv_capacity_tokens);
 }
 
+void put(const HeldModel& in, wire::HeldModel& out) {
+  out.set_source(in.source);
+  out.set_model(in.model);
+  out.set_layer_count(in.layer_count);
+  for (const LayerSpan& span : in.layers.spans) {
+    wire::LayerSpan& one = *out.add_spans();
+    one.set_begin(span.begin);
+    one.set_end(span.end);
+  }
+  out.set_embedding(in.layers.embedding);
+  out.set_head(in.layers.head);
+  out.set_held_bytes(in.held_bytes);
+  out.set_total_bytes(in.total_bytes);
+  out.set_complete(in.complete);
+}
+
 void put(const NodeInfo& in, wire::NodeInfo& out) {
   out.set_id(in.id.value);
   out.set_incarnation(in.incarnation);
@@ -109,6 +125,7 @@ void put(const NodeInfo& in, wire::NodeInfo& out) {
     one.set_why(info.why);
     one.set_idle_us(info.idle_us);
   }
+  for (const HeldModel& held : in.held) put(held, *out.add_held());
 }
 
 void put(const Error& in, wire::Failure& out) {

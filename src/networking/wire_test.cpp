@@ -24,6 +24,7 @@ void fill(CacheCommand& value, Random& random);
 void fill(PeerAddress& value, Random& random);
 void fill(BatchEntry& value, Random& random);
 void fill(Placement& value, Random& random);
+void fill(HeldModel& value, Random& random);
 void fill(TokenEvent& value, Random& random);
 void fill(PlacedImage& value, Random& random);
 void fill(SamplingParams& value, Random& random);
@@ -115,6 +116,16 @@ void fill(Placement& value, Random& random) {
     const int end = begin + 1 + static_cast<int>(random() % static_cast<uint64_t>(left));
     value.stages.push_back({random_node(random), {card.id, begin, end, card.layer_count, 0, 1}});
     begin = end;
+  }
+}
+void fill(HeldModel& value, Random& random) {
+  boost::pfr::for_each_field(value, [&](auto& field) { fill(field, random); });
+  value.layers.spans.clear();
+  for (int begin = static_cast<int>(random() % 9); begin < value.layer_count;) {
+    const int left = value.layer_count - begin;
+    const int end = begin + 1 + static_cast<int>(random() % static_cast<uint64_t>(left));
+    value.layers.spans.push_back({begin, end});
+    begin = end + 1 + static_cast<int>(random() % 3);
   }
 }
 void fill(TokenEvent& value, Random& random) {
@@ -366,6 +377,32 @@ TEST(Wire, PlacementsMustCoverTheModelOnce) {
   EXPECT_NE(with({{0, 2}, {2, 5}}), "accepted");
   EXPECT_NE(with({{2, 4}, {0, 2}}), "accepted");
   EXPECT_NE(with({{0, 0}, {0, 4}}), "accepted");
+}
+
+TEST(Wire, HeldLayersLieInTheModelInOrder) {
+  const auto with = [&](std::vector<LayerSpan> spans, size_t models = 1) {
+    NodeInfo info;
+    info.id.value = std::string(32, 'a');
+    HeldModel held;
+    held.source = "hf.co/a/b@c";
+    held.layer_count = 8;
+    held.layers.spans = std::move(spans);
+    info.held.assign(models, held);
+    return refusal(Gossip{{info}});
+  };
+  EXPECT_EQ(with({{0, 2}, {3, 8}}), "accepted");
+  EXPECT_EQ(with({}), "accepted");
+  EXPECT_EQ(with({{0, 8}}, 256), "accepted");
+  EXPECT_NE(with({{0, 8}}, 257), "accepted");
+  for (const std::vector<LayerSpan>& wrong : {std::vector<LayerSpan>{{0, 9}},
+                                              {{-1, 2}},
+                                              {{2, 2}},
+                                              {{3, 2}},
+                                              {{0, 3}, {2, 4}},
+                                              {{0, 3}, {3, 4}},
+                                              {{4, 5}, {0, 1}},
+                                              {{8, 9}}})
+    EXPECT_NE(with(wrong), "accepted");
 }
 
 TEST(Wire, TextFromPeersCannotSteerATerminal) {

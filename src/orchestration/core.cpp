@@ -58,6 +58,7 @@ class Core final : public NodeCore {
     held_.on_device(event.device);
     membership_.set_device(event.device, held_.free_bytes());
   }
+  void on(HeldChanged event) { membership_.set_held(std::move(event.held)); }
   void on(ShardLoaded event) { held_.on_loaded(event.placement); }
   void on(ShardLoading event) { held_.on_loading(event.placement, std::move(event.progress)); }
   void on(ShardLoadFailed event) { held_.on_load_failed(event.placement, event.error); }

@@ -35,6 +35,9 @@ struct MessageReceived {
 struct DeviceChanged {
   DeviceCapabilities device;
 };  // refreshed measurements of this node
+struct HeldChanged {
+  std::vector<HeldModel> held;
+};  // what this node has on its disk
 struct ShardLoaded {
   PlacementId placement;
 };  // answer to LoadShard
@@ -72,9 +75,9 @@ struct UnloadModel {
 };
 struct StopNode {};  // say goodbye: Leave to all
 
-using CoreEvent = std::variant<LinkUp, LinkDown, MessageReceived, DeviceChanged, ShardLoaded,
-                               ShardLoading, ShardLoadFailed, StageOutput, Tick, StartSession,
-                               CancelSession, LoadModel, UnloadModel, StopNode>;
+using CoreEvent = std::variant<LinkUp, LinkDown, MessageReceived, DeviceChanged, HeldChanged,
+                               ShardLoaded, ShardLoading, ShardLoadFailed, StageOutput, Tick,
+                               StartSession, CancelSession, LoadModel, UnloadModel, StopNode>;
 
 // --- effects
 // ----------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kForeignSeenUs = 15'000'000;
 constexpr size_t kMaxForeign = 256;
+constexpr int kSpareEndMs = 15'000;  // a neighbour may take ten seconds to be given up
 
 bool same_model(const ModelCard& a, const ModelCard& b) {
   return a.fingerprint == b.fingerprint && a.id == b.id;
@@ -59,11 +60,35 @@ void LocalNode::start_files() {
       if (peer.linked) linked.push_back(peer.info.id);
     return linked;
   };
-  links.busy = [this] {
-    const StageStats stats = driver_->stage_stats();
-    return stats.running > 0 || stats.tail_sessions > 0;
-  };
+  links.busy = [this] { return computes(); };
   options_.files->start(std::move(links));
+}
+
+bool LocalNode::computes() const {
+  const StageStats stats = driver_->stage_stats();
+  return stats.running > 0 || stats.tail_sessions > 0;
+}
+
+void LocalNode::start_spare_layers() {
+  if (!options_.spare_layers || !options_.downloads) return;
+  SpareLayers::Options spare;
+  spare.models = options_.models;
+  spare.downloads = options_.downloads;
+  spare.view = [this] { return driver_->view(); };
+  spare.busy = [this] { return computes(); };
+  spare.room = room_for_spare_layers;
+  spare.world = options_.world;
+  spare_ = std::make_unique<SpareLayers>(std::move(spare));
+}
+
+void LocalNode::watch_held_models() {
+  if (!options_.downloads || options_.store.downloads.empty()) return;
+  HeldModelWatch::Options watch;
+  watch.store = options_.store;
+  watch.fetching = [downloads = options_.downloads] { return downloads->any_running(); };
+  watch.tell = [this](const std::vector<HeldModel>& held) { driver_->handle(HeldChanged{held}); };
+  held_ = std::make_unique<HeldModelWatch>(std::move(watch));
+  options_.downloads->set_listener([this] { held_->look(); });
 }
 
 Result<void> LocalNode::begin() {
@@ -80,6 +105,8 @@ Result<void> LocalNode::begin() {
   if (options_.addresses) core.self.addresses = options_.addresses(node_port());
   core.seed = options_.world->random_u64();
   driver_->start(std::move(core));
+  watch_held_models();
+  start_spare_layers();
   if (options_.make_discovery) discovery_ = options_.make_discovery(node_port());
   if (!discovery_) return {};
   DiscoveryHandler handler;
@@ -94,7 +121,13 @@ LocalNode::~LocalNode() { stop(); }
 void LocalNode::stop() {
   if (stopped_.exchange(true)) return;
   if (discovery_) discovery_->stop();
+  if (held_) {
+    options_.downloads->set_listener(nullptr);
+    held_->stop();
+  }
+  if (spare_) spare_->ask_to_stop();
   if (options_.files) options_.files->stop();
+  if (spare_) spare_->stop();
   driver_->say_goodbye();
   driver_->stop();
   options_.transport->stop();  // lets the goodbye leave
@@ -203,7 +236,11 @@ Result<uint64_t> LocalNode::remove_model(const std::string& model) {
   if (options_.downloads &&
       (options_.downloads->running(stored.id) || options_.downloads->running(model)))
     return unavailable(stored.id + " is being downloaded");
-  return store.remove(stored);
+  if (spare_ && !spare_->wait_for_end(stored.id, kSpareEndMs))
+    return unavailable(stored.id + " is still being copied; try again in a moment");
+  auto freed = store.remove(stored);
+  if (held_) held_->look();
+  return freed;
 }
 
 std::vector<ModelStatus> LocalNode::models() const {

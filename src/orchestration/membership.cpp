@@ -206,6 +206,12 @@ void Membership::set_placements(std::vector<PlacementInfo> placements) {
   if (changed) touch();
 }
 
+void Membership::set_held(std::vector<HeldModel> held) {
+  if (held == self_.held) return;
+  self_.held = std::move(held);
+  touch();
+}
+
 void Membership::gossip_to(const NodeId& peer) {
   Gossip gossip;
   gossip.nodes.push_back(self_);

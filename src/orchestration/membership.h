@@ -39,6 +39,7 @@ class Membership {
   void say_goodbye();
   void set_device(const DeviceCapabilities& device, uint64_t free_bytes);
   void set_placements(std::vector<PlacementInfo> placements);
+  void set_held(std::vector<HeldModel> held);
   void flush();  // sends own facts when they changed
 
   bool present(const NodeId& node) const;    // alive or suspect, by link or by hearsay; or self

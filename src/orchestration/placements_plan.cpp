@@ -100,7 +100,7 @@ Topology PlacementPlans::topology_for(const Plan& plan) const {
     }
     infos.push_back(std::move(info));
   }
-  Topology topology = make_topology(infos);
+  Topology topology = make_topology(infos, plan.card.source);
   for (TopologyNode& node : topology.nodes) {
     const auto learnt = plan.usable.find(node.id);
     if (learnt != plan.usable.end())
@@ -407,10 +407,15 @@ void PlacementPlans::reconsider(const HeldStage& stage) {
   considered_[id] = members_seen_;
   if (strategy_error_) return;
   Topology topology = topology_for(trial);
-  for (TopologyNode& node : topology.nodes)
-    for (size_t i = 0; i < stage.placement.stages.size(); ++i)
-      if (stage.placement.stages[i].node == node.id)
-        node.usable_bytes += stage_bytes(stage.placement, i);
+  for (TopologyNode& node : topology.nodes) {
+    node.held = {};  // what counts is what is loaded: a change of a disk is no reason to move it
+    for (size_t i = 0; i < stage.placement.stages.size(); ++i) {
+      const Shard& shard = stage.placement.stages[i].shard;
+      if (stage.placement.stages[i].node != node.id) continue;
+      node.usable_bytes += stage_bytes(stage.placement, i);
+      node.held = {{{shard.layer_begin, shard.layer_end}}, shard.first(), shard.last()};
+    }
+  }
   PartitionRequest request = context_.options.partition;
   request.weight_format = context_.options.weight_format;
   const auto partition = strategy_->partition(topology, trial.card, request);

@@ -321,6 +321,156 @@ TEST(RingMemoryWeighted, SharesAreWithinOneLayerOfProportionWhereMemoryIsPlenty)
   }
 }
 
+// --- who holds what already
+// -----------------------------------------------------------------------
+
+void hold(Topology& topology, const std::vector<Stage>& stages) {
+  for (TopologyNode& node : topology.nodes) {
+    node.held = {};
+    for (const Stage& stage : stages)
+      if (stage.node == node.id)
+        node.held = {{{stage.shard.layer_begin, stage.shard.layer_end}},
+                     stage.shard.first(),
+                     stage.shard.last()};
+  }
+}
+
+int layers_kept(const Topology& topology, const Partition& partition) {
+  int kept = 0;
+  for (const Stage& stage : partition.stages)
+    for (const TopologyNode& node : topology.nodes)
+      for (int layer = stage.shard.layer_begin; layer < stage.shard.layer_end; ++layer)
+        kept += node.id == stage.node && node.held.contains(layer) ? 1 : 0;
+  return kept;
+}
+
+TEST(KeptLayers, TwoNodesDoNotSwapPlaces) {
+  Topology topology = topology_of({16 * kGb, 17 * kGb});
+  const ModelCard card = card_of(32, 1000);
+  EXPECT_EQ(shape(plan("ring-memory-weighted", topology, card)), "b:0-16 a:16-32 ");
+  topology.nodes[0].held = {{{0, 16}}, true, false};
+  topology.nodes[1].held = {{{16, 32}}, false, true};
+  EXPECT_EQ(shape(plan("ring-memory-weighted", topology, card)), "a:0-16 b:16-32 ");
+}
+
+TEST(KeptLayers, OfEqualOrdersTheUsualOneStays) {
+  Topology topology = topology_of({16 * kGb, 17 * kGb});
+  for (TopologyNode& node : topology.nodes) node.held = {{{0, 32}}, true, true};
+  EXPECT_EQ(shape(plan("ring-memory-weighted", topology, card_of(32, 1000))), "b:0-16 a:16-32 ");
+}
+
+TEST(KeptLayers, TheEndsCountWithTheirTables) {
+  // The embedding is worth more than the two layers that the other order would keep.
+  ModelCard card = card_of(8, 1000);
+  card.embedding_bytes = 5000;
+  Topology topology = topology_of({16 * kGb, 17 * kGb});
+  topology.nodes[0].held = {{}, true, false};
+  topology.nodes[1].held = {{{0, 2}}, false, false};
+  EXPECT_EQ(shape(plan("ring-memory-weighted", topology, card)), "a:0-4 b:4-8 ");
+  topology.nodes[0].held.embedding = false;
+  EXPECT_EQ(shape(plan("ring-memory-weighted", topology, card)), "b:0-4 a:4-8 ");
+}
+
+// Any layout with the shares of now is found again, whatever its order.
+TEST(KeptLayers, ALayoutOfRandomOrderIsKept) {
+  for (uint64_t seed = 0; seed < 400; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937_64 random(seed);
+    std::vector<uint64_t> usable(1 + random() % 10);
+    for (uint64_t& bytes : usable) bytes = (64 + random() % 64) * kGb + random() % kGb;
+    Topology topology = topology_of(usable);
+    const ModelCard card = card_of(40, 1000);
+    const auto usual = plan("ring-memory-weighted", topology, card);
+    std::vector<Stage> stages = usual->stages;
+    std::shuffle(stages.begin(), stages.end(), random);
+    int next = 0;
+    for (Stage& stage : stages) {
+      const int layers = stage.shard.layers();
+      stage.shard.layer_begin = next;
+      stage.shard.layer_end = next += layers;
+    }
+    hold(topology, stages);
+    const auto again = plan("ring-memory-weighted", topology, card);
+    EXPECT_EQ(again->stages, stages);
+  }
+}
+
+TEST(KeptLayers, RandomHoldingsBreakNoRuleAndCostNothing) {
+  int better = 0;
+  for (uint64_t seed = 0; seed < 1500; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Case made = random_case(seed + 2'000'000, seed % 3 == 0);
+    const auto usual = plan("ring-memory-weighted", made.topology, made.card, made.request);
+    std::mt19937_64 random(seed);
+    for (TopologyNode& node : made.topology.nodes) {
+      const int begin = static_cast<int>(random() % static_cast<uint64_t>(made.card.layer_count));
+      const auto most = static_cast<uint64_t>(made.card.layer_count - begin);
+      node.held.spans = {{begin, begin + 1 + static_cast<int>(random() % most)}};
+      node.held.embedding = begin == 0;
+    }
+    const auto keeping = plan("ring-memory-weighted", made.topology, made.card, made.request);
+    ASSERT_EQ(keeping.ok(), usual.ok());
+    if (!usual.ok()) continue;
+    expect_valid(made, *keeping, true);
+    EXPECT_EQ(keeping->stages.size(), usual->stages.size());
+    EXPECT_EQ(keeping->kv_capacity_tokens, usual->kv_capacity_tokens);
+    better += layers_kept(made.topology, *keeping) > layers_kept(made.topology, *usual) ? 1 : 0;
+    std::shuffle(made.topology.nodes.begin(), made.topology.nodes.end(), random);
+    EXPECT_EQ(shape(plan("ring-memory-weighted", made.topology, made.card, made.request)),
+              shape(keeping));
+  }
+  EXPECT_GT(better, 100);
+}
+
+TEST(KeptLayers, SharesStayWithinOneLayerOfProportion) {
+  for (uint64_t seed = 0; seed < 500; ++seed) {
+    std::mt19937_64 random(seed);
+    std::vector<uint64_t> usable(1 + random() % 9);
+    for (uint64_t& bytes : usable) bytes = (64 + random() % 64) << 30;
+    Topology topology = topology_of(usable);
+    for (TopologyNode& node : topology.nodes) {
+      const int begin = static_cast<int>(random() % 30);
+      node.held.spans = {{begin, begin + 1 + static_cast<int>(random() % 2)}};
+    }
+    const auto partition = plan("ring-memory-weighted", topology, card_of(32, 1000));
+    const double sum = std::accumulate(usable.begin(), usable.end(), 0.0);
+    for (const Stage& stage : partition->stages)
+      EXPECT_NEAR(stage.shard.layers(),
+                  static_cast<double>(usable_of(topology, stage.node)) / sum * 32, 1.0)
+          << "seed " << seed;
+  }
+}
+
+// Forty reloads, free memory off by up to a twentieth each time: what has to be fetched, in models.
+double fetched_by_reloads(bool told) {
+  std::mt19937_64 random(7);
+  const ModelCard card = card_of(48, 1000);
+  Topology topology = topology_of({30 * kGb, 30 * kGb, 30 * kGb, 15 * kGb});
+  std::vector<std::vector<bool>> disk(4, std::vector<bool>(48, false));
+  int fetched = 0;
+  for (int load = 0; load < 40; ++load) {
+    Topology now = topology;
+    for (size_t i = 0; i < 4; ++i) {
+      now.nodes[i].usable_bytes = now.nodes[i].usable_bytes / 1000 * (950 + random() % 100);
+      for (int layer = 0; told && layer < 48; ++layer)
+        if (disk[i][static_cast<size_t>(layer)]) now.nodes[i].held.append(layer);
+    }
+    const auto partition = plan("ring-memory-weighted", now, card);
+    for (const Stage& stage : partition->stages)
+      for (int layer = stage.shard.layer_begin; layer < stage.shard.layer_end; ++layer) {
+        auto here = disk[static_cast<size_t>(stage.node.value[0] - 'a')].begin() + layer;
+        fetched += *here ? 0 : 1;
+        *here = true;
+      }
+  }
+  return fetched / 48.0;
+}
+
+TEST(KeptLayers, ReloadsFetchLittle) {
+  EXPECT_GT(fetched_by_reloads(false), 2.0);
+  EXPECT_LT(fetched_by_reloads(true), 1.35);
+}
+
 TEST(BestRanges, EqualsBruteForce) {
   for (uint64_t seed = 0; seed < 300; ++seed) {
     std::mt19937_64 random(seed);

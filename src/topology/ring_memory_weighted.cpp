@@ -3,7 +3,8 @@
 //
 // Ring order: usable memory descending, then id; but the second largest node comes last, because
 // both ends carry more than layers (the head embeds and schedules, the tail holds the output head
-// and samples); other ends are tried where that order holds the model nowhere. Shares are whole
+// and samples); other ends are tried where that order holds the model nowhere, and another order is
+// taken where nodes then keep more of what they have on their disks. Shares are whole
 // layers by largest remainder, at least one each. Where a share and its KV do not fit, boundaries
 // move as little as possible until everything fits. A node is left out only when there are more
 // nodes than layers or when no cut with it fits, the smallest first.
@@ -11,15 +12,14 @@
 
 #include <algorithm>
 #include <limits>
-#include <numeric>
 
 #include "topology/layer_ranges.h"
 #include "topology/partition_parts.h"
+#include "topology/ring_orders.h"
 
 namespace exo {
 namespace {
 
-using Ring = std::vector<const TopologyNode*>;
 using OptionalCost = std::optional<RangeCost>;
 
 constexpr uint64_t kMaxWeight = uint64_t{1} << 40;  // of KiB: no product below overflows
@@ -73,16 +73,6 @@ std::vector<int> proportional_layers(const Ring& ring, int layers) {
   return share;
 }
 
-std::vector<LayerRange> ranges_of(const Ring& ring, const std::vector<int>& ends) {
-  std::vector<LayerRange> ranges;
-  int begin = 0;
-  for (size_t i = 0; i < ring.size(); ++i) {
-    if (ends[i] > begin) ranges.push_back({ring[i], begin, ends[i]});
-    begin = ends[i];
-  }
-  return ranges;
-}
-
 std::vector<int> proportional_ends(const Ring& ring, int layers) {
   std::vector<int> ends = proportional_layers(ring, layers);
   for (size_t i = 1; i < ends.size(); ++i) ends[i] += ends[i - 1];
@@ -132,17 +122,8 @@ std::optional<Chosen> choose(const Ring& ring, const MemoryNeed& need,
 // and layers may differ in size. Of a few nodes every order, so that a fit is found whenever there
 // is one; of more every pair of ends, which is exact where layers have one size.
 std::vector<Ring> other_orders(const Ring& ring) {
-  constexpr size_t kFewNodes = 6;
+  if (ring.size() <= kFewNodes) return every_other_order(ring);
   std::vector<Ring> orders;
-  if (ring.size() <= kFewNodes) {
-    std::vector<size_t> index(ring.size());
-    std::iota(index.begin(), index.end(), size_t{0});
-    while (std::next_permutation(index.begin(), index.end())) {
-      Ring& order = orders.emplace_back();
-      for (const size_t i : index) order.push_back(ring[i]);
-    }
-    return orders;
-  }
   for (size_t head = 0; head < ring.size(); ++head) {
     for (size_t tail = ring.size(); tail-- > 0;) {
       if (head == tail) continue;
@@ -169,20 +150,50 @@ std::optional<Chosen> choose_other_order(const Ring& ring, const MemoryNeed& nee
   return std::nullopt;
 }
 
-std::vector<LayerRange> cut(const Chosen& chosen, const MemoryNeed& need) {
+struct Cut {
+  std::vector<LayerRange> ranges;
+  uint64_t moved = 0;  // layers by which boundaries lie off their proportional places
+};
+
+// Nothing when no cut of this order fits with every node in it.
+std::optional<Cut> cut(const Ring& ring, const KvRoom& room, const MemoryNeed& need) {
   const int layers = need.layer_count();
-  const std::vector<int> wanted = proportional_ends(chosen.ring, layers);
-  std::vector<LayerRange> ranges = ranges_of(chosen.ring, wanted);
-  if (all_fit(need, ranges, chosen.room)) return ranges;
+  const std::vector<int> wanted = proportional_ends(ring, layers);
+  std::vector<LayerRange> ranges = ranges_of(ring, wanted);
+  if (all_fit(need, ranges, room)) return Cut{std::move(ranges), 0};
   const auto cost = [&](int node, int begin, int end) -> OptionalCost {
     const auto index = static_cast<size_t>(node);
-    if (begin == end || !range_fits(need, {chosen.ring[index], begin, end}, chosen.room))
-      return std::nullopt;
+    if (begin == end || !range_fits(need, {ring[index], begin, end}, room)) return std::nullopt;
     return RangeCost{0, static_cast<uint64_t>(std::abs(end - wanted[index]))};
   };
-  const auto best = best_ranges(static_cast<int>(chosen.ring.size()), layers, cost);
+  const auto best = best_ranges(static_cast<int>(ring.size()), layers, cost);
+  if (!best) return std::nullopt;
+  return Cut{ranges_of(ring, best->ends), best->cost.minor};
+}
+
+// Free memory changes from minute to minute, and the usual order with it: so among the orders that
+// keep as well to the proportions, the one under which most bytes stay on the disks where they are.
+std::vector<LayerRange> keeping_cut(const Chosen& chosen, const MemoryNeed& need,
+                                    const ModelCard& card) {
+  constexpr int kMostSearched = 32;  // cuts that are no mere proportions
+  auto best = cut(chosen.ring, chosen.room, need);
   CHECK(best.has_value(), "the chosen nodes hold the model, so some cut must fit");
-  return ranges_of(chosen.ring, best->ends);
+  const KeptBytes kept(chosen.ring, card);
+  if (kept.none()) return best->ranges;
+  const uint64_t most_moved = best->moved;
+  uint64_t most_kept = kept.of(best->ranges);
+  int searched = 0;
+  const auto ends = [&](const Ring& ring) { return proportional_ends(ring, card.layer_count); };
+  for (const RankedRing& order : orders_that_keep(chosen.ring, kept, ends)) {
+    if (most_moved == 0 && order.kept_bytes <= most_kept) break;
+    const bool plain = all_fit(need, ranges_of(order.ring, ends(order.ring)), chosen.room);
+    if (!plain && (most_moved == 0 || ++searched > kMostSearched)) continue;
+    auto other = cut(order.ring, chosen.room, need);
+    if (!other || other->moved > most_moved || kept.of(other->ranges) <= most_kept) continue;
+    most_kept = kept.of(other->ranges);
+    best = std::move(other);
+  }
+  return best->ranges;
 }
 
 // The least that is missing over all cuts, any node left out.
@@ -210,7 +221,8 @@ class RingMemoryWeightedPartitioningStrategy final : public PartitioningStrategy
     if (!ring.empty()) chosen = choose(ring, need, rooms);
     if (!chosen) chosen = choose_other_order(ring, need, rooms);
     if (!chosen) return when_nothing_fits(topology, card, request, need, rooms.back());
-    Partition partition = make_partition(card, cut(*chosen, need), chosen->room, name());
+    Partition partition =
+        make_partition(card, keeping_cut(*chosen, need, card), chosen->room, name());
     warn_left_out(topology, need, partition);
     return partition;
   }

@@ -26,6 +26,12 @@ bool same_machine(const NodeInfo& a, const NodeInfo& b) {
   return false;
 }
 
+HeldLayers held_of(const NodeInfo& node, const std::string& source) {
+  for (const HeldModel& model : node.held)
+    if (!source.empty() && model.source == source) return model.layers;
+  return {};
+}
+
 }  // namespace
 
 uint64_t usable_memory_bytes(const DeviceCapabilities& device) {
@@ -36,14 +42,14 @@ uint64_t usable_memory_bytes(const DeviceCapabilities& device) {
   return free_bytes > margin ? free_bytes - margin : 0;
 }
 
-Topology make_topology(const std::vector<NodeInfo>& nodes) {
+Topology make_topology(const std::vector<NodeInfo>& nodes, const std::string& source) {
   Topology topology;
   for (const NodeInfo& node : nodes) {
     uint64_t sharing = 0;  // nodes on this machine, this one included
     for (const NodeInfo& other : nodes)
       if (&other == &node || same_machine(node, other)) ++sharing;
-    topology.nodes.push_back(
-        {node.id, node.name, node.device, usable_memory_bytes(node.device) / sharing});
+    topology.nodes.push_back({node.id, node.name, node.device,
+                              usable_memory_bytes(node.device) / sharing, held_of(node, source)});
     for (const LinkInfo& link : node.links) topology.links[{node.id, link.to}] = link;
   }
   std::sort(topology.nodes.begin(), topology.nodes.end(),

@@ -17,6 +17,7 @@ struct TopologyNode {
   std::string name;
   DeviceCapabilities device;
   uint64_t usable_bytes = 0;  // memory a shard and its KV may take here now
+  HeldLayers held = {};       // on its disk, of the model that is being placed
 };
 
 struct Topology {
@@ -29,7 +30,9 @@ struct Topology {
 uint64_t usable_memory_bytes(const DeviceCapabilities& device);
 
 // What gossip knows, in the order partitioning wants it. Nodes that share one machine (same host
-// name, memory and address) share its memory: each gets an equal part.
-Topology make_topology(const std::vector<NodeInfo>& nodes);
+// name, memory and address) share its memory: each gets an equal part. `source` is that of the
+// model that is to be placed; "" = files that no node can fetch, so that it does not matter who has
+// them.
+Topology make_topology(const std::vector<NodeInfo>& nodes, const std::string& source = "");
 
 }  // namespace exo
