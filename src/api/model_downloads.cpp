@@ -113,6 +113,7 @@ JsonObject download_json(const DownloadStatus& status) {
                  {"done_bytes", status.done_bytes},
                  {"fetched_bytes", status.fetched_bytes},
                  {"bytes_per_s", status.bytes_per_s}};
+  if (!status.purpose.empty()) out["purpose"] = status.purpose;
   if (const auto left = status.seconds_left()) out["seconds_left"] = *left;
   if (status.state == DownloadStatus::State::failed) out["error"] = status.error.message;
   return out;

@@ -117,6 +117,13 @@ void add_model_flags(CLI::App& app, NodeFlags& flags) {
                "Fetch a model that is asked for and is not here (default: on)")
       ->group(group);
   app.add_flag("--offline", flags.offline, "Fetch nothing from the internet")->group(group);
+  app.add_option(
+         "--spare-layers", flags.spare_layers,
+         "Copy the next node's layers onto this disk while nothing is asked, so that a node "
+         "that dies is missed less: auto or off")
+      ->check(CLI::IsMember({"auto", "off"}))
+      ->capture_default_str()
+      ->group(group);
   app.add_option("--system-prompt", flags.system_prompt, "System message for chats that have none")
       ->group(group);
 }

@@ -36,6 +36,7 @@ struct NodeFlags {
   int max_generate_tokens = 10000;
   bool auto_download = true;
   bool offline = false;
+  std::string spare_layers = "auto";  // "off"
   std::string system_prompt;
   bool disable_tui = false;
   std::vector<std::string> node_id_filter;

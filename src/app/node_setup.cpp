@@ -174,6 +174,8 @@ Result<std::unique_ptr<NodeSetup>> NodeSetup::start(const NodeFlags& flags, uint
   options.downloads = downloads;
   options.files = files;
   options.auto_download = flags.auto_download;
+  // A node that `exo run` starts for a moment has no API and keeps no copies for others.
+  options.spare_layers = flags.spare_layers == "auto" && flags.auto_download && api_port != 0;
   options.store = store;
   EngineFactoryOptions engines{flags.inference_engine, flags.threads, {}};
   if (flags.allow_disk)

@@ -31,7 +31,7 @@ std::string time_text(double seconds) {
 
 struct Downloads::Job {
   uint64_t id = 0;
-  std::string model, key;
+  std::string model, key, purpose;
   DownloadWatch watch;
   DownloadStatus::State state = DownloadStatus::State::running;  // this and the rest: mutex_
   Error error;
@@ -154,11 +154,13 @@ Result<uint64_t> Downloads::start(const std::string& model, Extent extent) {
 }
 
 Result<void> Downloads::run(const std::string& model, const Work& work, std::function<bool()> stop,
-                            const std::function<void(const DownloadStatus&)>& note) {
+                            const std::function<void(const DownloadStatus&)>& note,
+                            const std::string& purpose) {
   JobPointer job;
   {
     const std::lock_guard lock(mutex_);
     job = add(model, "");
+    job->purpose = purpose;
   }
   job->watch.also_stop = std::move(stop);
   tell_listener();
@@ -179,6 +181,7 @@ DownloadStatus Downloads::status_of(const Job& job) const {
   DownloadStatus status;
   status.id = job.id;
   status.model = job.model;
+  status.purpose = job.purpose;
   status.state = job.state;
   status.error = job.error;
   status.total_bytes = job.watch.total_bytes;
@@ -243,7 +246,8 @@ void Downloads::tell_listener() {
 bool Downloads::running(const std::string& model) const {
   const std::lock_guard lock(mutex_);
   return std::any_of(jobs_.begin(), jobs_.end(), [&](const JobPointer& job) {
-    return job->model == model && job->state == DownloadStatus::State::running;
+    return job->model == model && job->purpose.empty() &&
+           job->state == DownloadStatus::State::running;
   });
 }
 

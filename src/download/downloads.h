@@ -24,7 +24,8 @@ struct DownloadStatus {
   enum class State { running, done, failed, cancelled };
 
   uint64_t id = 0;
-  std::string model;  // as it was asked for
+  std::string model;    // as it was asked for
+  std::string purpose;  // "" = the model is wanted; else what it is good for: "spare layers 6-11"
   State state = State::running;
   Error error;  // failed: why
   uint64_t total_bytes = 0, done_bytes = 0;
@@ -55,11 +56,12 @@ class Downloads {
   DownloadStatus wait(uint64_t id, int timeout_ms) const;  // returns early when it has ended
   std::vector<DownloadStatus> list() const;                // running ones, and the last that ended
   bool cancel(uint64_t id);                                // false: there is no such one
-  // On this thread, listed like the others; ends soon after stop() is true. `note` is told how far
-  // it is, about once a second.
+  // On this thread, listed like the others; ends soon after stop() is true, which is asked on
+  // several threads. `note` is told how far it is, about once a second; may be empty.
   Result<void> run(const std::string& model, const Work& work, std::function<bool()> stop,
-                   const std::function<void(const DownloadStatus&)>& note);
-  bool running(const std::string& model) const;
+                   const std::function<void(const DownloadStatus&)>& note,
+                   const std::string& purpose = "");
+  bool running(const std::string& model) const;  // without those that have a purpose of their own
   bool any_running() const;
   // Called on the downloading thread whenever one has begun or ended; empty again before what it
   // uses goes away.

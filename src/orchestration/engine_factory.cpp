@@ -1,7 +1,7 @@
 #include "orchestration/engine_factory.h"
 
 #include "inference/local_engine.h"
-#include "model/weights.h"
+#include "orchestration/stage_files.h"
 
 namespace exo {
 namespace {
@@ -24,10 +24,10 @@ class StageFiles {
     ModelFiles files = TRY(open_model(path, card_.id));
     if (files.card.fingerprint != card_.fingerprint)
       return not_found(path.string() + " has changed since it was placed");
-    const ShardDownloader::Ranges missing = TRY(missing_ranges(files, path));
-    if (missing.empty() || downloads_ == nullptr || card_.source.empty()) return files;
+    const MissingFiles missing = TRY(missing_files(files, path, shard_));
+    if (missing.missing_bytes == 0 || downloads_ == nullptr || card_.source.empty()) return files;
     TRY(run([&](const ShardDownloader& downloader, DownloadWatch& watch) {
-      return downloader.fetch(path, missing, watch);
+      return downloader.fetch(path, missing.wanted, watch);
     }));
     return open_model(path, card_.id);  // its files may have other names now
   }
@@ -44,22 +44,6 @@ class StageFiles {
       return {};
     }));
     return folder;
-  }
-
-  Result<ShardDownloader::Ranges> missing_ranges(const ModelFiles& files,
-                                                 const fs::path& folder) const {
-    ShardDownloader::Ranges wanted;
-    bool missing = false;
-    std::error_code ignored;
-    const fs::path home = fs::weakly_canonical(folder, ignored);  // as open_model names its files
-    for (const std::string& name :
-         tensors_of_shard(*files.architecture, files.config, *files.tensors, shard_)) {
-      for (const TensorFiles::Place& place : TRY(files.tensors->places(name))) {
-        missing |= !place.here;
-        wanted[place.file.lexically_relative(home).generic_string()].add(place.bytes);
-      }
-    }
-    return missing ? wanted : ShardDownloader::Ranges{};
   }
 
   Result<void> run(const Downloads::Work& work) {

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kForeignSeenUs = 15'000'000;
 constexpr size_t kMaxForeign = 256;
+constexpr int kSpareEndMs = 15'000;  // a neighbour may take ten seconds to be given up
 
 bool same_model(const ModelCard& a, const ModelCard& b) {
   return a.fingerprint == b.fingerprint && a.id == b.id;
@@ -59,11 +60,25 @@ void LocalNode::start_files() {
       if (peer.linked) linked.push_back(peer.info.id);
     return linked;
   };
-  links.busy = [this] {
-    const StageStats stats = driver_->stage_stats();
-    return stats.running > 0 || stats.tail_sessions > 0;
-  };
+  links.busy = [this] { return computes(); };
   options_.files->start(std::move(links));
+}
+
+bool LocalNode::computes() const {
+  const StageStats stats = driver_->stage_stats();
+  return stats.running > 0 || stats.tail_sessions > 0;
+}
+
+void LocalNode::start_spare_layers() {
+  if (!options_.spare_layers || !options_.downloads) return;
+  SpareLayers::Options spare;
+  spare.models = options_.models;
+  spare.downloads = options_.downloads;
+  spare.view = [this] { return driver_->view(); };
+  spare.busy = [this] { return computes(); };
+  spare.room = room_for_spare_layers;
+  spare.world = options_.world;
+  spare_ = std::make_unique<SpareLayers>(std::move(spare));
 }
 
 void LocalNode::watch_held_models() {
@@ -91,6 +106,7 @@ Result<void> LocalNode::begin() {
   core.seed = options_.world->random_u64();
   driver_->start(std::move(core));
   watch_held_models();
+  start_spare_layers();
   if (options_.make_discovery) discovery_ = options_.make_discovery(node_port());
   if (!discovery_) return {};
   DiscoveryHandler handler;
@@ -109,7 +125,9 @@ void LocalNode::stop() {
     options_.downloads->set_listener(nullptr);
     held_->stop();
   }
+  if (spare_) spare_->ask_to_stop();
   if (options_.files) options_.files->stop();
+  if (spare_) spare_->stop();
   driver_->say_goodbye();
   driver_->stop();
   options_.transport->stop();  // lets the goodbye leave
@@ -218,6 +236,8 @@ Result<uint64_t> LocalNode::remove_model(const std::string& model) {
   if (options_.downloads &&
       (options_.downloads->running(stored.id) || options_.downloads->running(model)))
     return unavailable(stored.id + " is being downloaded");
+  if (spare_ && !spare_->wait_for_end(stored.id, kSpareEndMs))
+    return unavailable(stored.id + " is still being copied; try again in a moment");
   auto freed = store.remove(stored);
   if (held_) held_->look();
   return freed;

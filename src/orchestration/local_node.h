@@ -20,6 +20,7 @@
 #include "orchestration/held_models.h"
 #include "orchestration/model_library.h"
 #include "orchestration/node.h"
+#include "orchestration/spare_layers.h"
 
 namespace exo {
 
@@ -44,6 +45,7 @@ struct NodeOptions {
   std::shared_ptr<Downloads> downloads;  // may be empty
   std::shared_ptr<FileExchange> files;   // between the nodes' downloads; may be empty
   bool auto_download = true;             // what a request names and is not here
+  bool spare_layers = false;             // copies of other nodes' layers; needs `downloads`
   ModelStoreOptions store;               // what may be removed
   std::string default_model;             // "" = what is loaded, else demo, else the first found
   int max_generate_tokens = 10'000;      // where a request names none
@@ -94,6 +96,8 @@ class LocalNode final : public Node {
   void on_foreign(const ForeignSighting& sighting);
   void start_files();
   void watch_held_models();
+  void start_spare_layers();
+  bool computes() const;
   Result<std::vector<TokenId>> prompt_ids(const GenerationRequest& request,
                                           StartedGeneration& started) const;
   Result<std::string> render(const GenerationRequest& request, const ModelCard& card) const;
@@ -104,6 +108,7 @@ class LocalNode final : public Node {
   int64_t started_wall_ms_ = 0;
   std::shared_ptr<CoreDriver> driver_;
   std::unique_ptr<HeldModelWatch> held_;  // null: without downloads
+  std::unique_ptr<SpareLayers> spare_;    // null: none are wanted
   std::atomic<bool> stopped_ = false;
   struct Foreign {
     ForeignNode node;

@@ -47,6 +47,7 @@ subprocess.run([EXO, "convert", DEMO, GGUF / "in" / "demo-Q8_0.gguf", "--quantiz
 HUB = HubDouble({"test/tiny": REPO, "test/gated": REPO, "test/gguf": GGUF}, gated=["test/gated"]).start()
 os.environ.update(HF_ENDPOINT=HUB.endpoint, HF_HOME=str(FOLDER), OLLAMA_MODELS=str(FOLDER / "ollama"))
 os.environ.pop("HF_TOKEN", None)
+SPARE_IDLE_S = 10  # a model unasked for so long is idle
 CARDS = {"cards": [{"id": "tiny-3b", "aliases": ["tiny"], "family": "llama", "licence": "apache-2.0",
                     "variants": [{"format": "safetensors", "quantisation": "bf16", "repo": "test/tiny"}]}]}
 
@@ -279,10 +280,12 @@ def own_layers_only():
     with HubCluster() as cluster:
         HUB.behave()
         for i in range(3):
-            cluster.start("--wait-for-peers", "0", env={"EXO_HOME": str(cluster.folder / f"home-{i}")})
+            cluster.start("--wait-for-peers", "0", "--spare-layers", "off", env={"EXO_HOME": str(cluster.folder / f"home-{i}")})
         node = cluster.nodes[0].wait_nodes(3)
         assert node.chat("What is exo?", model="tiny").startswith(ANSWER)
         assert len(node.layers()) == 3, node.topology()["placements"]
+        time.sleep(SPARE_IDLE_S + 2)
+        assert not node.get("/v1/models/downloads")["data"][0].get("purpose")
         held = [cluster.shard(f"home-{i}")[0] for i in range(3)]
         assert all(0 < size < SIZE * 0.75 for size in held), (held, SIZE)
         assert HUB.large_bytes() <= SIZE * 1.02, (HUB.large_bytes(), SIZE, HUB.sent)
@@ -302,11 +305,66 @@ def neighbours_first():
         HUB.behave(status=503)
         cluster.start("--wait-for-peers", "0", env={"EXO_HOME": str(cluster.folder / "home-2")})
         node.wait_nodes(3)
-        assert cluster.command("unload", "tiny").returncode == 0
+        unloaded = cluster.command("unload", "tiny", port=node.api_port)  # the newcomer does not know it
+        assert unloaded.returncode == 0, unloaded
         wait_until(lambda: not node.layers(), 5, "the model is unloaded")
         assert node.chat("What is exo?", model="tiny") == right
         assert len(node.layers()) == 3, node.topology()["placements"]
         assert HUB.large_bytes() == 0 and cluster.shard("home-2")[0] > 0, HUB.sent
+
+
+def held_of(node):
+    """{node id: (spans of layers on disk, those that are spare)} of the one model"""
+    spans = lambda list: [(s["layer_begin"], s["layer_end"]) for s in list]
+    return {n["id"]: (spans(h["layers"]), spans(h["spare"])) for n in node.topology()["nodes"] for h in n["held"]}
+
+
+@check
+def spare_layers():
+    """idle nodes copy the next node's layers from it; when a node dies the answer goes on though the hub gives nothing"""
+    with HubCluster() as cluster:
+        HUB.behave()
+        for i in range(3):
+            cluster.start("--wait-for-peers", "0", env={"EXO_HOME": str(cluster.folder / f"home-{i}")})
+        node = cluster.nodes[0].wait_nodes(3)
+        right, _ = node.chat_stream("What is exo?", model="tiny")
+        assert right.startswith(ANSWER), right
+        stages = node.topology()["placements"][0]["stages"]
+        ring = [(s["node"], (s["layer_begin"], s["layer_end"])) for s in stages]
+        assert len(ring) == 3, ring
+        wait_until(lambda: all(node_id in held_of(node) for node_id, _ in ring), 10, "all tell what they hold")
+        assert [held_of(node)[node_id] for node_id, _ in ring] == [([own], []) for _, own in ring], held_of(node)
+        HUB.behave(status=503)
+        copied = lambda: all(held_of(node)[ring[i][0]][1] == [ring[(i + 1) % 3][1]] for i in range(3))
+        wait_until(copied, SPARE_IDLE_S + 20, "each has the layers of the next")
+        assert HUB.large_bytes() == 0, HUB.sent
+        held = [cluster.shard(f"home-{i}")[0] for i in range(3)]
+        assert all(0 < size < SIZE for size in held), (held, SIZE)
+        assert "spare" in cluster.command("models").stdout and "spare" in cluster.command("topology").stdout
+        downloads = node.get("/v1/models/downloads")["data"]
+        assert any(d.get("purpose", "").startswith("spare layers") and d["state"] == "done" for d in downloads), downloads
+        assert not any(m.get("downloading") for m in node.get("/v1/models")["data"])
+
+        own_id = node.topology()["self"]
+        text, finish = node.chat_stream("What is exo?", model="tiny", on_piece=lambda n: n == 5 and cluster.nodes[1].kill())
+        assert (text, finish) == (right, "stop"), (text, finish)
+        assert len(node.layers()) == 2 and HUB.large_bytes() == 0, (node.layers(), HUB.sent)
+        assert node.chat("What is exo?", model="tiny") == right
+
+        # Two are left: soon each has all of it, and the next death needs no byte from anywhere.
+        whole = lambda: all(h["complete"] for n in node.topology()["nodes"] if n["state"] == "alive" for h in n["held"])
+        wait_until(whole, SPARE_IDLE_S + 20, "both have all of it")
+        before = node.get("/v1/models/downloads")["data"]
+        text, finish = node.chat_stream("What is exo?", model="tiny", on_piece=lambda n: n == 5 and cluster.nodes[2].kill())
+        assert (text, finish) == (right, "stop"), (text, finish)
+        assert len(node.layers()) == 1 and node.get("/v1/models/downloads")["data"] == before
+
+        assert cluster.command("unload", "tiny", port=node.api_port).returncode == 0
+        wait_until(lambda: not node.layers(), 5, "the model is unloaded")
+        wait_until(lambda: call(node, "DELETE", "/v1/models/tiny-3b")[0] == 200, 5, "the model is removed")
+        assert not cluster.shard("home-0")[1].exists()
+        wait_until(lambda: own_id not in held_of(node), 5, "it tells that it holds nothing")
+        print(f"   on disk with the next node's layers {[round(h / SIZE, 2) for h in held]}")
 
 
 @check
