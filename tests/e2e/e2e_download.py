@@ -351,6 +351,14 @@ def spare_layers():
         assert len(node.layers()) == 2 and HUB.large_bytes() == 0, (node.layers(), HUB.sent)
         assert node.chat("What is exo?", model="tiny") == right
 
+        # Two are left: soon each has all of it, and the next death needs no byte from anywhere.
+        whole = lambda: all(h["complete"] for n in node.topology()["nodes"] if n["state"] == "alive" for h in n["held"])
+        wait_until(whole, SPARE_IDLE_S + 20, "both have all of it")
+        before = node.get("/v1/models/downloads")["data"]
+        text, finish = node.chat_stream("What is exo?", model="tiny", on_piece=lambda n: n == 5 and cluster.nodes[2].kill())
+        assert (text, finish) == (right, "stop"), (text, finish)
+        assert len(node.layers()) == 1 and node.get("/v1/models/downloads")["data"] == before
+
         assert cluster.command("unload", "tiny", port=node.api_port).returncode == 0
         wait_until(lambda: not node.layers(), 5, "the model is unloaded")
         wait_until(lambda: call(node, "DELETE", "/v1/models/tiny-3b")[0] == 200, 5, "the model is removed")
