@@ -276,7 +276,7 @@ def other_folders():
 
 @check
 def own_layers_only():
-    """three nodes of separate homes fetch each their own layers, each byte once, and answer as one node does"""
+    """three nodes of separate homes fetch each their own layers, each byte once, prove them together, and answer as one node does"""
     with HubCluster() as cluster:
         HUB.behave()
         for i in range(3):
@@ -289,6 +289,8 @@ def own_layers_only():
         held = [cluster.shard(f"home-{i}")[0] for i in range(3)]
         assert all(0 < size < SIZE * 0.75 for size in held), (held, SIZE)
         assert HUB.large_bytes() <= SIZE * 1.02, (HUB.large_bytes(), SIZE, HUB.sent)
+        records = [json.loads(r.read_text()) for r in cluster.folder.glob("home-*/downloads/*/*.partial.json")]
+        assert records and all(r["proved"] == r["held"] for r in records), records
         print(f"   {HUB.large_bytes() / SIZE:.3f} of the model's size fetched by three nodes, on disk {[round(h / SIZE, 2) for h in held]}")
 
 
