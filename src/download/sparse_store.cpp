@@ -83,7 +83,7 @@ Result<void> SparseWriter::commit() {
   if (complete_ || next.held == record_.held) return {};
   TRY(ops_.sync(file_));
   TRY(replace_file(ops_, record_path(path_), to_text(next)));
-  record_ = std::move(next);
+  record_.held = std::move(next.held);  // the rest is read by write(), on another thread
   return {};
 }
 
