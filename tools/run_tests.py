@@ -13,7 +13,7 @@ FULL = "--full" in sys.argv
 ONLY = re.compile(sys.argv[sys.argv.index("--only") + 1]) if "--only" in sys.argv else None
 # What fits the time of a cold run; --full takes everything.
 ASAN_TESTS = ["test_base", "test_core", "test_tensor", "test_text", "test_media", "test_networking", "sim_test"]
-TSAN_TESTS = ["test_base", "test_inference", "test_orchestration", "sim_test"]  # gRPC is not instrumented
+TSAN_TESTS = ["test_base", "test_download", "test_inference", "test_orchestration", "sim_test"]  # gRPC is not instrumented
 FUZZ_SECONDS = 60
 
 passed, failed, skipped, failures = 0, 0, 0, []

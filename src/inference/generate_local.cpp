@@ -123,7 +123,8 @@ Result<void> LocalRing::check_length(size_t prompt, int output) const {
 
 Result<std::vector<float>> LocalRing::logits(std::span<const TokenId> ids, Images images) {
   TRY(check_length(ids.size(), 0));
-  const Prompt prompt{{++sessions_}, ids, TRY(place_images(ids, images, card_))};
+  auto placed = TRY(place_images(ids, images, card_));
+  const Prompt prompt{{++sessions_}, ids, std::move(placed)};
   auto logits = prefill(prompt, true);
   TRY(release({prompt.session}));
   return logits;
@@ -132,7 +133,8 @@ Result<std::vector<float>> LocalRing::logits(std::span<const TokenId> ids, Image
 Result<std::vector<TokenId>> LocalRing::greedy(std::span<const TokenId> ids, int count,
                                                Images images) {
   TRY(check_length(ids.size(), count));
-  const Prompt prompt{{++sessions_}, ids, TRY(place_images(ids, images, card_))};
+  auto placed = TRY(place_images(ids, images, card_));
+  const Prompt prompt{{++sessions_}, ids, std::move(placed)};
   auto chosen = greedy_of(prompt, count);
   TRY(release({prompt.session}));
   return chosen;

@@ -119,8 +119,8 @@ Result<std::string> render_chat(const GenerationRequest& request, const LoadedTe
   if (!options.system_prompt.empty() && std::none_of(said.begin(), said.end(), is_system))
     said.insert(said.begin(), ChatMessage{"system", Json(options.system_prompt), {}});
   for (const ChatMessage& message : said) {
-    JsonObject object{{"role", message.role},
-                      {"content", TRY(readable(message.content, forms, options.image_token))}};
+    JsonObject object{{"role", message.role}};
+    object["content"] = TRY(readable(message.content, forms, options.image_token));
     for (const auto& [key, value] : message.extra)
       if (key != "role" && key != "content") object[key] = value;
     adapt(with.syntax, object);

@@ -145,12 +145,10 @@ Result<Packed> make_weight(const TensorFiles& files, const std::string& module, 
     return unsupported(fmt::format("'{}': {} inputs in groups of {}, {} outputs", name, inputs,
                                    settings.group, outputs));
   const int64_t groups = inputs / settings.group;
-  Parts parts{TRY(find_words(files, name, stored)),
-              TRY(find_words(files, module + ".qzeros", {groups, outputs / per_word})),
-              TRY(find_floats(files, module + ".scales", {groups, outputs})),
-              std::nullopt,
-              inputs,
-              outputs};
+  WordReader codes = TRY(find_words(files, name, stored));
+  WordReader zeros = TRY(find_words(files, module + ".qzeros", {groups, outputs / per_word}));
+  auto scales = TRY(find_floats(files, module + ".scales", {groups, outputs}));
+  Parts parts{std::move(codes), std::move(zeros), std::move(scales), std::nullopt, inputs, outputs};
   const std::string order = module + ".g_idx";
   if (!settings.awq && files.contains(order)) {
     WordReader group_of = TRY(find_words(files, order, {inputs}));

@@ -104,8 +104,9 @@ class Mxfp4Weight : public PackedWeight {
 Result<Packed> make_weight(const TensorFiles& files, const std::string& module,
                            const JsonObject& settings) {
   const std::string mode = TRY(get_string(settings, "mode")).value_or("affine");
-  const Layout layout{TRY(get_int(settings, "bits")).value_or(4),
-                      TRY(get_int(settings, "group_size")).value_or(64)};
+  const int64_t bits = TRY(get_int(settings, "bits")).value_or(4);
+  const int64_t group = TRY(get_int(settings, "group_size")).value_or(64);
+  const Layout layout{bits, group};
   HostTensor words = TRY(files.find(module + ".weight"));
   if (layout.bits < 2 || layout.bits > 8 || layout.group <= 0 || layout.group > kMostGroup ||
       layout.group % 32 != 0)

@@ -30,7 +30,9 @@ Result<RangeSet> ranges_of(const JsonArray& list, std::string_view key, uint64_t
   for (const Json& item : list) {
     if (!item.is_array() || item.get_array().size() != 2)
       return corrupt(fmt::format("'{}' lists no ranges", key));
-    const ByteRange range{TRY(size_of(item.get_array()[0])), TRY(size_of(item.get_array()[1]))};
+    const uint64_t begin = TRY(size_of(item.get_array()[0]));
+    const uint64_t end = TRY(size_of(item.get_array()[1]));
+    const ByteRange range{begin, end};
     if (range.begin >= range.end || range.end > file_bytes)
       return corrupt(
           fmt::format("'{}' has a range that is not in the file's {} bytes", key, file_bytes));
