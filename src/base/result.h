@@ -55,13 +55,13 @@ class [[nodiscard]] Result {
     CHECK(ok(), error_message());
     return std::get<0>(state_);
   }
-  T&& value() && {
+  T value() && {  // a value, so that `for (x : f().value())` walks over something that lives
     CHECK(ok(), error_message());
     return std::get<0>(std::move(state_));
   }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
-  T&& operator*() && { return std::move(*this).value(); }
+  T operator*() && { return std::move(*this).value(); }
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
 
@@ -116,7 +116,8 @@ inline Error internal_error(std::string message) {
 
 }  // namespace exo
 
-// auto config = TRY(parse_config(text));   returns the error to the caller where there is one.
+// auto config = TRY(parse_config(text));   returns the error to the caller where there is one. Not
+// among the elements of a braced list: what was built of the list so far would leak (tools/lint.py).
 #define TRY(expression)                                \
   ({                                                   \
     auto try_result_ = (expression);                   \
