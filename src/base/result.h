@@ -117,7 +117,8 @@ inline Error internal_error(std::string message) {
 }  // namespace exo
 
 // auto config = TRY(parse_config(text));   returns the error to the caller where there is one. Not
-// among the elements of a braced list: what was built of the list so far would leak (tools/lint.py).
+// among the elements of a braced list: what was built of the list so far would leak
+// (tools/lint.py).
 #define TRY(expression)                                \
   ({                                                   \
     auto try_result_ = (expression);                   \
