@@ -104,7 +104,7 @@ def check_sizes(path, text, over, lengths, problems):
 
 
 def check_try(path, text, problems):
-    """A return out of a braced list leaks the elements before it, with g++ 12 and clang 14."""
+    """A return out of a braced list leaks the elements before it, with clang 14 at least."""
     code = re.sub(r"//[^\n]*", "", text)
     for match in re.finditer(r"\{(?:[^;{}]|\{[^;{}]*\})*\}", code):
         before = match.group(0).partition("TRY(")

@@ -26,7 +26,7 @@ RangeSet FileClaims::answer(const FileName& name, const RangeSet& wanted, bool a
   if (found == claims_.end()) return {};
   Claim& claim = found->second;
   if (!claim.settled && asker_first) claim.ranges = claim.ranges.without(wanted);
-  return wanted.without(wanted.without(claim.ranges));
+  return wanted.common(claim.ranges);
 }
 
 }  // namespace exo

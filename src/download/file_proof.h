@@ -17,7 +17,8 @@ std::optional<FileProof> prove_file(Neighbours& neighbours, const FileName& name
                                     uint64_t file_bytes, const std::string& oid,
                                     const std::function<bool()>& stop);
 
-// Which bytes of `range` two nodes hold alike, in pieces; nothing when one of them does not answer.
+// Which bytes of `part` its node and `other` hold alike, in pieces of 16 MiB; nothing when one of
+// them does not answer.
 struct Comparison {
   RangeSet alike, different;
 };

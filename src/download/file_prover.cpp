@@ -106,7 +106,7 @@ void FileProver::prove(const fs::path& folder) {
     if (!file.oid.starts_with("sha256:") || !unproved(path)) continue;
     if (!std::exchange(waited, true) && !pause(kTurnMs * static_cast<int>(before))) return;
     const FileName name{to_text((*source)->source), file.path};
-    // What this node alone lacks is not looked for at the others, if it was found out meanwhile.
+    // Another node may find it out meanwhile.
     const auto proof = prove_file(neighbours_, name, file.size, file.oid,
                                   [&] { return watch_.stopped() || !unproved(path); });
     if (!proof) continue;
@@ -128,7 +128,7 @@ void FileProver::note(const FileProof& proof) {
       wrong = held;
       break;
     }
-    const RangeSet ours = held.without(held.without(RangeSet(part.range)));
+    const RangeSet ours = held.common(RangeSet(part.range));
     if (part.node == self) {
       right.add(ours);
       continue;

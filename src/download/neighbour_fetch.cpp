@@ -29,7 +29,7 @@ class Copy {
   Result<uint64_t> run(const std::vector<Neighbours::Offer>& offers, const RangeSet& missing) {
     RangeSet left = missing;
     for (const Neighbours::Offer& offer : offers) {
-      const RangeSet theirs = left.without(left.without(offer.held));
+      const RangeSet theirs = left.common(offer.held);
       for (const ByteRange& range : theirs.ranges())
         for (uint64_t begin = range.begin; begin < range.end; begin += kPieceBytes)
           pieces_.push_back({offer.node, {begin, std::min(range.end, begin + kPieceBytes)}});
@@ -127,7 +127,7 @@ Result<NeighbourShare> copy_from_neighbours(Neighbours& neighbours, const std::s
     Announcement announcement(neighbours, name);
     share.copied_bytes += TRY(Copy(neighbours, name, *writer, watch).run(answer.offers, missing));
     missing = missing.without(writer->held());
-    const RangeSet ours = missing.without(missing.without(answer.ours));
+    const RangeSet ours = missing.common(answer.ours);
     share.others = share.others || ours != missing;
     if (ours.empty()) continue;
     share.ours.push_back({file.file, ours});

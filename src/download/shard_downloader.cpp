@@ -176,7 +176,7 @@ Result<void> note_proof(const fs::path& folder, const std::string& file, const R
   if (!record) return {};  // complete, or gone
   record->held = record->held.without(wrong);
   record->proved.add(right);
-  record->proved = record->held.without(record->held.without(record->proved));
+  record->proved = record->held.common(record->proved);
   return replace_file(real_file_ops(), record_path(folder / file), to_text(*record));
 }
 

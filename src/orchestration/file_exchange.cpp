@@ -15,7 +15,7 @@ constexpr auto kBusyPause = std::chrono::milliseconds(25);       // at most 20 M
 constexpr auto kBusyHashPause = std::chrono::milliseconds(400);  // after 16 MiB
 
 std::vector<ByteRange> common(const RangeSet& a, const RangeSet& b) {
-  std::vector<ByteRange> ranges = a.without(a.without(b)).ranges();
+  std::vector<ByteRange> ranges = a.common(b).ranges();
   if (ranges.size() > kMostRanges) ranges.resize(kMostRanges);
   return ranges;
 }

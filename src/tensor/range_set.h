@@ -21,6 +21,7 @@ class RangeSet {
   bool contains(ByteRange range) const;  // an empty range is always contained
   bool contains(const RangeSet& other) const;
   RangeSet without(const RangeSet& other) const;
+  RangeSet common(const RangeSet& other) const { return without(without(other)); }
   // The same with gaps of less than `gap_bytes` filled: fewer, longer requests.
   RangeSet bridged(uint64_t gap_bytes) const;
 

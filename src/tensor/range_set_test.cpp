@@ -35,6 +35,10 @@ TEST(RangeSetTest, IsASetOfBytes) {
     EXPECT_EQ(without.bytes(), difference.size());
     for (const uint64_t at : difference) EXPECT_TRUE(without.contains(ByteRange{at, at + 1}));
     EXPECT_EQ(a.contains(b), b.without(a).empty());
+    const RangeSet both = a.common(b);
+    EXPECT_EQ(both, b.common(a));
+    EXPECT_TRUE(a.contains(both) && b.contains(both));
+    EXPECT_EQ(both.bytes() + a.without(b).bytes(), a.bytes());
     const auto ranges = a.ranges();
     for (size_t i = 1; i < ranges.size(); ++i) EXPECT_GT(ranges[i].begin, ranges[i - 1].end);
     const RangeSet wide = a.bridged(5);
@@ -47,13 +51,16 @@ TEST(RangeSetTest, IsASetOfBytes) {
 TEST(SparseRecordTest, ReadsWhatItWritesAndNothingElse) {
   SparseRecord record{100, "sha256:ab", "c0ffee", RangeSet(ByteRange{10, 20})};
   record.held.add({30, 40});
+  record.proved.add({30, 35});
   const auto read = parse_sparse_record(to_text(record));
   ASSERT_TRUE(read.ok()) << read.error().message;
   EXPECT_EQ(read->held, record.held);
+  EXPECT_EQ(read->proved, record.proved);
   EXPECT_EQ(read->size, 100u);
   for (const char* wrong :
        {"", "[]", "{}", R"({"size":5,"held":[[0,6]]})", R"({"size":5,"held":[[3,3]]})",
-        R"({"size":-5,"held":[]})", R"({"size":5,"held":[[0]]})", R"({"size":5,"held":["a"]})"})
+        R"({"size":-5,"held":[]})", R"({"size":5,"held":[[0,2]],"proved":[[0,6]]})",
+        R"({"size":5,"held":[[0]]})", R"({"size":5,"held":["a"]})"})
     EXPECT_FALSE(parse_sparse_record(wrong).ok()) << wrong;
 }
 
