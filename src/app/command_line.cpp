@@ -300,6 +300,9 @@ void add_probe_verbs(CLI::App& app, CommandLine& out) {
   bench->add_option("-b", out.bench.batch, "Sequences decoded together")
       ->check(CLI::Range(1, 512))
       ->capture_default_str();
+  bench->add_option("-d", out.bench.depth_tokens, "Tokens of context before both, not timed")
+      ->check(CLI::Range(0, 1 << 24))
+      ->capture_default_str();
   bench->add_option("-r", out.bench.repetitions, "Repetitions; the median is reported")
       ->check(CLI::Range(1, 100))
       ->capture_default_str();

@@ -73,6 +73,7 @@ struct BenchFlags {
   int prompt_tokens = 512;
   int generate_tokens = 128;
   int batch = 1;
+  int depth_tokens = 0;
   int repetitions = 3;
   bool null_backend = false;
 };

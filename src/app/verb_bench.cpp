@@ -28,14 +28,14 @@ struct Measured {
 Result<Measured> measure(const CommandLine& line) {
   NodeFlags node = line.node;
   if (line.bench.null_backend) node.inference_engine = "null";
-  const int per_sequence = line.bench.prompt_tokens + line.bench.generate_tokens + 32;
-  LocalRing ring =
-      TRY(load_local_ring(line.bench.model, node, "", per_sequence * line.bench.batch));
+  const BenchOptions shape{line.bench.prompt_tokens, line.bench.generate_tokens, line.bench.batch,
+                           line.bench.depth_tokens};
+  const int per_sequence = shape.depth_tokens + shape.prompt_tokens + shape.output_tokens + 32;
+  LocalRing ring = TRY(load_local_ring(line.bench.model, node, "", per_sequence * shape.sequences));
   Measured measured;
   std::vector<double> prefill, decode;
   for (int i = 0; i < line.bench.repetitions; ++i) {
-    measured.last =
-        TRY(ring.bench({line.bench.prompt_tokens, line.bench.generate_tokens, line.bench.batch}));
+    measured.last = TRY(ring.bench(shape));
     prefill.push_back(measured.last.prefill_tokens_per_second());
     decode.push_back(measured.last.decode_tokens_per_second());
     std::fprintf(stderr, "%s",
@@ -59,6 +59,7 @@ JsonObject to_json(const CommandLine& line, const Measured& measured) {
       {"threads", line.node.threads > 0 ? line.node.threads
                                         : static_cast<int>(std::thread::hardware_concurrency())},
       {"batch", measured.last.sequences},
+      {"depth", measured.last.depth_tokens},
       {"repetitions", line.bench.repetitions},
       {"prefill", part(measured.last.prompt_tokens, measured.prefill_per_s)},
       {"decode", part(measured.last.output_tokens, measured.decode_per_s)}};
@@ -71,18 +72,21 @@ int run_bench(const CommandLine& line) {
   if (!measured.ok()) return fail(measured.error());
   const BenchResult& last = measured->last;
   if (last.prompt_tokens < line.bench.prompt_tokens ||
-      last.output_tokens < line.bench.generate_tokens)
-    std::fprintf(stderr, "exo: clamped to the model's context: prompt %d, generated %d tokens\n",
-                 last.prompt_tokens, last.output_tokens);
+      last.output_tokens < line.bench.generate_tokens ||
+      last.depth_tokens < line.bench.depth_tokens)
+    std::fprintf(stderr,
+                 "exo: clamped to the model's context: depth %d, prompt %d, generated %d tokens\n",
+                 last.depth_tokens, last.prompt_tokens, last.output_tokens);
   if (line.json) {
     print_json(to_json(line, *measured));
     return 0;
   }
   const auto row = [&](const char* test, int tokens, double per_s) {
-    return Row{line.bench.model, fmt::format("{}{}", test, tokens), std::to_string(last.sequences),
+    return Row{line.bench.model, fmt::format("{}{}", test, tokens),
+               std::to_string(last.depth_tokens), std::to_string(last.sequences),
                fmt::format("{:.2f}", per_s)};
   };
-  std::fputs(format_table({"MODEL", "TEST", "BATCH", "TOKENS/S"},
+  std::fputs(format_table({"MODEL", "TEST", "DEPTH", "BATCH", "TOKENS/S"},
                           {row("pp", last.prompt_tokens, measured->prefill_per_s),
                            row("tg", last.output_tokens, measured->decode_per_s)})
                  .c_str(),

@@ -102,10 +102,11 @@ Result<std::vector<float>> LocalRing::prefill(const Prompt& prompt, bool every_p
     const bool last = first + chunk.size() == ids.size();
     const int rows = every_position ? static_cast<int>(chunk.size()) : (last ? 1 : 0);
     Batch batch;
-    batch.entries.push_back(entry_of(prompt.session, static_cast<int>(first), chunk, rows));
-    batch.entries.back().images = images_within(prompt.images, static_cast<int>(first),
-                                                static_cast<int>(first + chunk.size()));
-    batch.entries.back().sequence_length = static_cast<int>(ids.size());
+    const int position = prompt.start + static_cast<int>(first);
+    batch.entries.push_back(entry_of(prompt.session, position, chunk, rows));
+    batch.entries.back().images =
+        images_within(prompt.images, position, position + static_cast<int>(chunk.size()));
+    batch.entries.back().sequence_length = prompt.start + static_cast<int>(ids.size());
     const std::vector<float> part = TRY(run(std::move(batch)));
     logits.insert(logits.end(), part.begin(), part.end());
   }
@@ -164,9 +165,10 @@ Result<void> LocalRing::release(const std::vector<SessionId>& sessions) {
 }
 
 int bench_kv_tokens(const ModelFiles& model, const BenchOptions& options) {
-  const int64_t each = std::min<int64_t>(
-      static_cast<int64_t>(std::max(options.prompt_tokens, 1)) + std::max(options.output_tokens, 0),
-      model.config.context_length);
+  const int64_t each =
+      std::min<int64_t>(static_cast<int64_t>(std::max(options.depth_tokens, 0)) +
+                            std::max(options.prompt_tokens, 1) + std::max(options.output_tokens, 0),
+                        model.config.context_length);
   const int64_t blocks = (each + kKvBlockSize - 1) / kKvBlockSize;
   return static_cast<int>(
       std::min<int64_t>(blocks * kKvBlockSize * std::max(options.sequences, 1), 1 << 30));
@@ -179,22 +181,28 @@ Result<BenchResult> LocalRing::bench(const BenchOptions& options) {
   if (room < 2) return resource_exhausted("there is no KV room for so many sequences");
   result.output_tokens = std::clamp(options.output_tokens, 0, room - 1);
   result.prompt_tokens = std::clamp(options.prompt_tokens, 1, room - result.output_tokens);
+  result.depth_tokens =
+      std::clamp(options.depth_tokens, 0, room - result.output_tokens - result.prompt_tokens);
   // Any ids will do: the work does not depend on them.
-  std::vector<TokenId> prompt;
-  for (int i = 0; i < result.prompt_tokens; ++i)
-    prompt.push_back(static_cast<TokenId>((i * 7919 + 13) % card_.vocab_size));
+  std::vector<TokenId> ids;
+  for (int i = 0; i < result.depth_tokens + result.prompt_tokens; ++i)
+    ids.push_back(static_cast<TokenId>((i * 7919 + 13) % card_.vocab_size));
+  const auto depth = std::span(ids).first(static_cast<size_t>(result.depth_tokens));
+  const auto prompt = std::span(ids).subspan(depth.size());
   std::vector<SessionId> sessions;
-  const int64_t start_us = real_world().now_us();
   for (int i = 0; i < result.sequences; ++i) {
     sessions.push_back({++sessions_});
-    TRY(prefill({sessions.back(), prompt}, false));
+    TRY(prefill({sessions.back(), depth}, false));
   }
+  const int64_t start_us = real_world().now_us();
+  for (const SessionId session : sessions)
+    TRY(prefill({session, prompt, {}, result.depth_tokens}, false));
   const int64_t middle_us = real_world().now_us();
   for (int step = 0; step < result.output_tokens; ++step) {
     Batch batch;
     for (const SessionId session : sessions)
       batch.entries.push_back(
-          entry_of(session, result.prompt_tokens + step,
+          entry_of(session, static_cast<int>(ids.size()) + step,
                    std::span(&prompt[static_cast<size_t>(step) % prompt.size()], 1), 1));
     TRY(run(std::move(batch)));
   }

@@ -32,11 +32,13 @@ struct BenchOptions {
   int prompt_tokens = 512;
   int output_tokens = 128;
   int sequences = 1;
+  int depth_tokens = 0;  // of each sequence, computed before the clock starts
 };
 struct BenchResult {
   int prompt_tokens = 0;  // of each sequence, after clamping to the context
   int output_tokens = 0;
   int sequences = 0;
+  int depth_tokens = 0;
   double prefill_seconds = 0;  // all sequences
   double decode_seconds = 0;
   double prefill_tokens_per_second() const {
@@ -61,7 +63,8 @@ class LocalRing {
   Result<std::vector<float>> logits(std::span<const TokenId> ids, Images images = {});
   // The `count` most probable next ids one after another; end-of-sequence is not special.
   Result<std::vector<TokenId>> greedy(std::span<const TokenId> ids, int count, Images images = {});
-  // Prefill, then decode of all sequences together; clamped to the context and the KV room.
+  // Prefill behind the depth, then decode of all sequences together; clamped to the context and the
+  // KV room, the depth first.
   Result<BenchResult> bench(const BenchOptions& options);
 
   int vocab_size() const { return card_.vocab_size; }
@@ -75,6 +78,7 @@ class LocalRing {
     SessionId session;
     std::span<const TokenId> ids;
     std::vector<PlacedImage> images = {};
+    int start = 0;  // position of ids[0]
   };
   Result<std::vector<float>> prefill(const Prompt& prompt, bool every_position);
   Result<std::vector<TokenId>> greedy_of(const Prompt& prompt, int count);

@@ -144,11 +144,12 @@ TEST(LocalRing, ChecksShardsAndLengths) {
   auto ring = LocalRing::load(model, options).value();
   EXPECT_FALSE(ring.logits({}).ok());
   EXPECT_FALSE(ring.greedy(std::vector<TokenId>(500, 1), 20).ok());
-  const BenchOptions shape{9000, 2, 2};
+  const BenchOptions shape{300, 2, 2, 9000};
   options.kv_capacity_tokens = bench_kv_tokens(model, shape);
   const auto bench = LocalRing::load(model, options)->bench(shape);
   ASSERT_TRUE(bench.ok()) << bench.error().message;
-  EXPECT_EQ(bench->prompt_tokens, 510);
+  EXPECT_EQ(bench->prompt_tokens, 300);
+  EXPECT_EQ(bench->depth_tokens, 512 - 300 - 2);
 }
 
 }  // namespace
