@@ -45,7 +45,8 @@ void read_memory(benchmark::State& state, int threads) {
 
 std::vector<cases::OpCase> bench_cases() {
   std::vector<cases::OpCase> all;
-  for (const DType dtype : {DType::f32, DType::bf16, DType::f16, DType::q8_0, DType::q4_0})
+  for (const DType dtype :
+       {DType::f32, DType::bf16, DType::f16, DType::q8_0, DType::q4_0, DType::q4_k, DType::q6_k})
     for (const int64_t rows : {1, 4, 8, 32, 512})
       all.push_back(cases::matmul(dtype, rows, 2048, 2048));
   const cases::AttentionShape llama{.heads = 32, .kv_heads = 8, .k_dim = 64, .v_dim = 64};

@@ -17,8 +17,9 @@ struct Int8 {
     __m512i v;
   };
   using Dots = Bytes;
+  template <class>
+  using DotsOf = Dots;
 
-  static Bytes zero() { return {_mm512_setzero_si512()}; }
   static Bytes load(const std::byte* p) { return {_mm512_loadu_si512(p)}; }
   static void store(uint8_t* p, Bytes b) { _mm512_storeu_si512(p, b.v); }
   template <int N>

@@ -14,6 +14,8 @@ namespace {
 // Weights are the unsigned side, so that what has a sign is read with 128 added.
 struct Int8 : Int8Avx2 {
   static constexpr int kSignedBias = 128;
+  template <class>
+  using DotsOf = Dots;
   static Bytes lookup(const Bytes& codes, const int8_t (&table)[16]) {
     return look_up(codes, table, kSignedBias);
   }

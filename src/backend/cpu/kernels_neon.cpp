@@ -15,10 +15,8 @@ struct Int8 : Int8Neon {
   struct Dots {  // two sums for each lane
     int32x4_t v[8];
   };
-  static Dots zero() {
-    const int32x4_t none = vdupq_n_s32(0);
-    return {{none, none, none, none, none, none, none, none}};
-  }
+  template <class>
+  using DotsOf = Dots;
   template <bool Signed>
   static void dot(Dots& d, const Bytes& w, const int8_t* x) {
     const int8x8_t xs = vget_low_s8(four(x));

@@ -14,10 +14,8 @@ struct Int8 : Int8Neon {
   struct Dots {
     int32x4_t v[4];
   };
-  static Dots zero() {
-    const int32x4_t none = vdupq_n_s32(0);
-    return {{none, none, none, none}};
-  }
+  template <class>
+  using DotsOf = Dots;
   template <bool Signed>
   static void dot(Dots& d, const Bytes& w, const int8_t* x) {
     const int8x16_t xs = four(x);

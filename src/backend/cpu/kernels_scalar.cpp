@@ -18,6 +18,8 @@ struct Int8 {
   struct Dots {
     int32_t v[16];
   };
+  template <class>
+  using DotsOf = Dots;
 
   template <class F>
   static Bytes make(F&& byte) {
@@ -25,7 +27,6 @@ struct Int8 {
     for (int i = 0; i < 64; ++i) b.v[i] = static_cast<uint8_t>(byte(i));
     return b;
   }
-  static Dots zero() { return {}; }
   static Bytes load(const std::byte* p) { return load_as<Bytes>(p); }
   static void store(uint8_t* p, const Bytes& b) { __builtin_memcpy(p, b.v, sizeof b.v); }
   template <int N>
