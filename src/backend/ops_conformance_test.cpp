@@ -10,6 +10,7 @@
 #include "backend/cpu/isa.h"
 #include "backend/op_shapes.h"
 #include "backend/ops_cases.h"
+#include "tensor/quantize.h"
 
 namespace exo {
 namespace {
@@ -197,6 +198,28 @@ TEST(OpsConformance, EveryLevelAgreesWithReference) {
       EXPECT_LE(error_of(result_of(*backend, c), expected), limit)
           << c.name << " on " << options.isa << (options.exact ? " exact" : "");
     }
+  }
+}
+
+// What sums of products in few bits must hold: every code and every activation at its largest.
+TEST(OpsConformance, LargestProductsDoNotOverflow) {
+  const auto reference = make_backend("reference", {}).value();
+  std::vector<float> w(3 * 512, 1.0f), x(5 * 512, -1.0f);
+  for (size_t i = 0; i < w.size(); i += 16) w[i] = i % 32 == 0 ? -1.15f : -1.0f;
+  std::fill(x.begin(), x.begin() + 512, 1.0f);
+  for (const DType dtype : kWeightTypes) {
+    if (!converts_from_f32(dtype)) continue;
+    const auto bytes = std::make_shared<std::vector<std::byte>>(row_bytes(dtype, 512) * 3);
+    from_f32(dtype, w, bytes->data());
+    const auto run = [&](Backend& on) {
+      const HostTensor host{dtype, {3, 512}, std::as_bytes(std::span(*bytes)), bytes};
+      const Tensor weight = on.upload_weight(host, WeightFormat::as_stored).value();
+      return values_of(on, on.ops().matmul(on.upload(x, {5, 512}).value(), weight, nullptr));
+    };
+    const std::vector<float> expected = run(*reference);
+    for (const BackendOptions& options : cpu_options())
+      EXPECT_LE(error_of(run(*make_backend("cpu", options).value()), expected), 1e-4)
+          << traits(dtype).name << " on " << options.isa;
   }
 }
 
