@@ -10,7 +10,7 @@ EVERYWHERE = ["test_tensor", "test_backend", "golden_test"]
 ONCE = ["test_base", "test_core", "test_text"]
 # One model for each kind of kernel and no reference backend: emulated, a whole model takes seconds.
 MODELS = ["llama3_f32", "qwen2_bf16", "gemma2_bf16", "deepseek_v3_bf16", "gpt_oss_mxfp4_gguf", "llamaq_F16_gguf",
-          "llamaq_Q8_0_gguf", "llamaq_Q4_0_gguf", "llamaq_Q4_K_M_gguf", "llamaq_Q6_K_gguf", "llamaq_IQ3_S_gguf", "demo"]
+          "llamaq_Q8_0_gguf", "llamaq_Q4_0_gguf", "llamaq_Q4_K_M_gguf", "llamaq_Q6_K_gguf", "llamaq_IQ3_S_gguf"]
 CHECKS = ["ExactLogitsAndGreedyIds", "EverySplitIsTheWholeBitForBit", "ChunksDoNotChangeARow", "TheFastPathIsClose"]
 GOLDEN = ":".join(f"Models/Golden.{check}/{model}_cpu" for check in CHECKS for model in MODELS)
 
