@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """Builds and runs every test; the last line is "N passed, M failed".
 
-usage: ./dev test [--full] [--only PATTERN]
+usage: ./dev test [--full | --arm] [--only PATTERN]
 Default: lint, release build and all its tests, AddressSanitizer over the parsers and the simulator, end-to-end
 tests with real processes and clients. --full adds AddressSanitizer, UndefinedBehaviorSanitizer and
 ThreadSanitizer over everything they can run on, fuzzing, each header alone, and thousands of simulator seeds.
+--arm does none of this: it cross-builds everything for ARM64 and runs, under qemu, what depends on the processor
+(tools/arm_tests.py).
 """
 import json, os, pathlib, re, subprocess, sys, tempfile, time
+
+import arm_tests
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FULL = "--full" in sys.argv
@@ -68,14 +72,16 @@ def gtest_programs(preset):
     return sorted(found, key=lambda p: p.name)
 
 
-def run_gtest(program, preset, timeout_s=1200, env=None):
+def run_gtest(program, label, timeout_s=1200, env=None, through=(), only="*"):
+    """Runs a test program, if need be through an emulator; returns its test cases as gtest reports them."""
     global passed, failed, skipped
-    name = f"{preset}/{program.name}"
+    name = f"{label}/{program.name}"
     if not wanted(name):
-        return
+        return []
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
         started = time.time()
-        code, output = run([str(program), f"--gtest_output=json:{report.name}"], timeout_s, env)
+        arguments = [*through, str(program), f"--gtest_filter={only}", f"--gtest_output=json:{report.name}"]
+        code, output = run(arguments, timeout_s, env)
         try:
             suites = json.loads(pathlib.Path(report.name).read_text())["testsuites"]
         except (ValueError, KeyError):
@@ -99,6 +105,7 @@ def run_gtest(program, preset, timeout_s=1200, env=None):
         say("\n".join(output.splitlines()[-80:]))
     if code != 0 and bad == 0:
         record(name, False, f"exit code {code}")
+    return [case for suite in suites for case in suite["testsuite"]]
 
 
 def run_lines(name, arguments, timeout_s=900, env=None):
@@ -159,7 +166,19 @@ def full_extras():
                 record(fuzzer.name, code == 0, "\n".join(output.splitlines()[-40:]))
 
 
+def summary():
+    for name in failures:
+        say(f"failed: {name}")
+    if skipped:
+        say(f"({skipped} skipped; what they need is said above)")
+    say(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
 def main():
+    if "--arm" in sys.argv:
+        arm_tests.run_all(sys.modules[__name__])
+        return summary()
     lint_code, lint_output = run([sys.executable, "tools/lint.py", *(["--headers"] if FULL else [])])
     say(lint_output.strip())
     record("lint", lint_code == 0)
@@ -172,12 +191,7 @@ def main():
         sanitizers()
     if FULL:
         full_extras()
-    for name in failures:
-        say(f"failed: {name}")
-    if skipped:
-        say(f"({skipped} skipped; what they need is said above)")
-    say(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    return summary()
 
 
 sys.exit(main())

@@ -189,6 +189,10 @@ std::vector<BackendOptions> cpu_options() {
 }
 
 TEST(OpsConformance, EveryLevelAgreesWithReference) {
+  std::string levels;
+  for (const cpu::Kernels& kernels : cpu::isa_levels())
+    levels += (levels.empty() ? "" : " ") + std::string(kernels.level);
+  RecordProperty("levels", levels);  // in the report: which paths this machine took
   const auto reference = make_backend("reference", {}).value();
   for (const OpCase& c : all_cases()) {
     const std::vector<float> expected = result_of(*reference, c);

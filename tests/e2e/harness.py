@@ -61,11 +61,11 @@ class Cluster:
     def environment(self, config="config"):
         return {**os.environ, "EXO_CONFIG_DIR": str(self.folder / config), "EXO_HOME": str(self.folder / "home"), "NO_COLOR": "1"}
 
-    def command(self, *arguments, config="config", timeout_s=60, input=None, port=None):
+    def command(self, *arguments, config="config", timeout_s=60, input=None, port=None, program=(EXO,)):
         env = self.environment(config)
         if port:
             env["EXO_API_PORT"] = str(port)
-        return subprocess.run([EXO, *arguments], env=env, text=True, capture_output=True, timeout=timeout_s,
+        return subprocess.run([*program, *arguments], env=env, text=True, capture_output=True, timeout=timeout_s,
                               input=input, stdin=None if input is not None else subprocess.DEVNULL)
 
     def __enter__(self):
@@ -81,11 +81,11 @@ class Cluster:
 
 
 class NodeProcess:
-    def __init__(self, cluster, flags, config, name, discovery=True, env=None, preexec=None):
+    def __init__(self, cluster, flags, config, name, discovery=True, env=None, preexec=None, program=(EXO,)):
         self.cluster, self.name = cluster, name
         self.api_port = free_port()
         self.log_path = cluster.folder / f"{name}.log"
-        arguments = [EXO, "serve", "--disable-tui", "--node-id", name]
+        arguments = [*program, "serve", "--disable-tui", "--node-id", name]
         if "--chatgpt-api-port" not in flags:
             arguments += ["--chatgpt-api-port", str(self.api_port)]
         if discovery:
