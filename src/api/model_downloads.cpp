@@ -29,6 +29,7 @@ void refuse(const Exchange& exchange, const Error& error) {
 struct DownloadRequest {
   std::string model;
   bool stream = false;
+  std::optional<std::vector<std::string>> nodes;  // empty: all
 };
 
 Result<DownloadRequest> read_request(const Exchange& exchange) {
@@ -39,6 +40,13 @@ Result<DownloadRequest> read_request(const Exchange& exchange) {
   request.model = TRY(get_string(body->get_object(), "model")).value_or("");
   request.stream = TRY(get_bool(body->get_object(), "stream")).value_or(false);
   if (request.model.empty()) return invalid_argument("'model' is missing");
+  if (const JsonArray* nodes = TRY(get_array(body->get_object(), "nodes"))) {
+    request.nodes.emplace();
+    for (const Json& node : *nodes) {
+      if (!node.is_string()) return invalid_argument("'nodes' must be a list of names or ids");
+      request.nodes->emplace_back(node.get_string());
+    }
+  }
   return request;
 }
 
@@ -80,26 +88,71 @@ std::string_view state_of(const Node& node, const CatalogCard& card, uint64_t by
   return bytes <= usable ? "fits" : "too_large";
 }
 
+struct Progress {
+  DownloadStatus status;
+  JsonObject json;
+};
+// Nothing when the download is not known any more.
+using Look = std::function<std::optional<Progress>()>;
+
 // Tells a client how far a download is, until it has ended.
-void follow(const Downloads& downloads, const Exchange& exchange, uint64_t id, bool stream) {
-  const auto status = downloads.status(id);
-  const bool over = !status || status->state != DownloadStatus::State::running;
+void follow(const Exchange& exchange, const Look& look, bool stream) {
+  auto progress = look();
+  const bool over = !progress || progress->status.state != DownloadStatus::State::running;
   if (stream) {
-    if (status) exchange->write(to_event(download_json(*status)));
+    if (progress) exchange->write(to_event(progress->json));
     if (over) {
       exchange->write("data: [DONE]\n\n");
       exchange->end();
     }
   } else if (over) {
-    if (status && status->state == DownloadStatus::State::failed)
-      refuse(exchange, status->error);
+    if (progress && progress->status.state == DownloadStatus::State::failed)
+      refuse(exchange, progress->status.error);
     else
-      exchange->respond(json_answer(status ? download_json(*status) : JsonObject()));
+      exchange->respond(json_answer(progress ? std::move(progress->json) : JsonObject()));
   }
   if (over) return;
-  exchange->set_timer(kProgressEveryMs, [&downloads, exchange, id, stream] {
-    follow(downloads, exchange, id, stream);
-  });
+  exchange->set_timer(kProgressEveryMs,
+                      [exchange, look, stream] { follow(exchange, look, stream); });
+}
+
+void begin_to_follow(const Exchange& exchange, const Look& look, bool stream) {
+  if (stream)
+    exchange->begin_stream(
+        HttpResponse{200,
+                     "text/event-stream; charset=utf-8",
+                     "",
+                     {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
+  follow(exchange, look, stream);
+}
+
+JsonObject parts_json(const PartsStatus& parts) {
+  JsonArray nodes;
+  for (const NodePart& part : parts.nodes) {
+    JsonObject entry = download_json(part.status);
+    for (const char* key : {"id", "object", "model"}) entry.erase(key);
+    entry["node"] = part.node.value;
+    entry["name"] = part.name;
+    entry["layer_begin"] = part.shard.layer_begin;
+    entry["layer_end"] = part.shard.layer_end;
+    nodes.push_back(std::move(entry));
+  }
+  JsonObject out = download_json(parts.all);
+  out["nodes"] = std::move(nodes);
+  return out;
+}
+
+// On a worker; the model can be opened.
+void start_parts(Node& node, const Exchange& exchange, const DownloadRequest& request) {
+  const auto id = node.download_parts(request.model, *request.nodes);
+  if (!id.ok()) return refuse(exchange, id.error());
+  const Look look = [parts = node.parts(), id = *id]() -> std::optional<Progress> {
+    const auto status = parts->status(id);
+    if (!status) return std::nullopt;
+    return Progress{status->all, parts_json(*status)};
+  };
+  exchange->post(
+      [exchange, look, stream = request.stream] { begin_to_follow(exchange, look, stream); });
 }
 
 }  // namespace
@@ -154,16 +207,24 @@ void answer_download_model(Node& node, const Exchange& exchange) {
     if (!request.ok()) return refuse(exchange, request.error());
     Downloads* downloads = node.downloads();
     if (downloads == nullptr) return refuse(exchange, unsupported("this node does not download"));
-    const auto id = downloads->start(request->model, Downloads::Extent::all);
+    const auto extent = request->nodes ? Downloads::Extent::headers : Downloads::Extent::all;
+    const auto id = downloads->start(request->model, extent);
     if (!id.ok()) return refuse(exchange, id.error());
+    if (request->nodes)
+      return exchange->post([&node, downloads, exchange, id = *id, request = *request] {
+        after_download(*downloads, exchange, id, [&node, exchange, request](auto problem) {
+          if (problem) return refuse(exchange, *problem);
+          exchange->run_on_worker(
+              [&node, exchange, request] { start_parts(node, exchange, request); });
+        });
+      });
     exchange->post([downloads, exchange, id = *id, stream = request->stream] {
-      if (stream)
-        exchange->begin_stream(
-            HttpResponse{200,
-                         "text/event-stream; charset=utf-8",
-                         "",
-                         {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
-      follow(*downloads, exchange, id, stream);
+      const Look look = [downloads, id]() -> std::optional<Progress> {
+        const auto status = downloads->status(id);
+        if (!status) return std::nullopt;
+        return Progress{*status, download_json(*status)};
+      };
+      begin_to_follow(exchange, look, stream);
     });
   });
 }
@@ -179,8 +240,9 @@ void answer_cancel_download(Node& node, const Exchange& exchange, std::string_vi
   uint64_t number = 0;
   const auto read = std::from_chars(id.data(), id.data() + id.size(), number);
   Downloads* downloads = node.downloads();
+  PartDownloads* parts = node.parts();
   if (read.ec != std::errc() || read.ptr != id.data() + id.size() || downloads == nullptr ||
-      !downloads->cancel(number))
+      !(downloads->cancel(number) || (parts != nullptr && parts->cancel(number))))
     return refuse(exchange, not_found("there is no such download; GET /v1/models/downloads lists "
                                       "them"));
   exchange->respond(json_answer({{"id", number}, {"object", "download"}, {"cancelled", true}}));

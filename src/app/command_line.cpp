@@ -230,11 +230,16 @@ void add_cluster_verbs(CLI::App& app, CommandLine& out) {
   add_json(models, out);
   CLI::App* download = add_verb(app, out, "download", "Fetch a model before it is asked for",
                                 "  exo download llama-3.2-3b\n  exo download llama-3.2-3b:bf16\n"
+                                "  exo download llama-3.2-3b --nodes desk,laptop\n"
                                 "  exo download hf.co/bartowski/Llama-3.2-3B-Instruct-GGUF:Q5_K_M");
   download
       ->add_option("model", out.cluster.model,
                    "A card's name (exo models --all), or hf.co/ORG/NAME[:QUANTISATION or FILE]")
       ->required();
+  download
+      ->add_option("--nodes", out.cluster.nodes,
+                   "Nodes that shall hold its layers, by name or id: A,B (all that are here)")
+      ->delimiter(',');
   download->add_flag("--offline", out.node.offline, "Fetch nothing, only check what is here");
   add_json(download, out);
   CLI::App* remove = add_verb(app, out, "rm", "Remove a downloaded model from this device",

@@ -55,9 +55,10 @@ struct RunFlags {
 };
 
 struct ClusterFlags {
-  std::string model;   // load, unload, download, rm
-  std::string node;    // revoke
-  int wait_nodes = 0;  // nodes --wait N
+  std::string model;               // load, unload, download, rm
+  std::vector<std::string> nodes;  // download
+  std::string node;                // revoke
+  int wait_nodes = 0;              // nodes --wait N
   int timeout_s = 10;
   bool all_models = false;   // models --all
   bool disk_models = false;  // models --disk

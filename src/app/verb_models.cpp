@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -18,7 +19,7 @@
 namespace exo {
 namespace {
 
-constexpr int kBarCells = 24;
+constexpr uint64_t kBarCells = 24;
 
 // Ctrl-C: what came so far is kept. Signal handlers may only touch lock-free atomics.
 std::atomic<bool> g_stop_download{false};
@@ -102,15 +103,55 @@ int print_disk(const CommandLine& line) {
   return 0;
 }
 
-void show_progress(const std::string& model, const DownloadStatus& status) {
-  if (::isatty(STDERR_FILENO) != 1) return;
-  const int full = status.total_bytes == 0
-                       ? 0
-                       : static_cast<int>(status.done_bytes * kBarCells / status.total_bytes);
+std::string bar_of(const DownloadStatus& status) {
+  const uint64_t total = status.total_bytes;
+  const bool done = status.state == DownloadStatus::State::done;
+  const uint64_t full = done         ? kBarCells
+                        : total == 0 ? 0
+                                     : std::min(status.done_bytes, total) * kBarCells / total;
   std::string bar;
-  for (int i = 0; i < kBarCells; ++i) bar += i < full ? "█" : "░";
-  std::fprintf(stderr, "\r\x1b[K%s  %s  %s", model.c_str(), bar.c_str(), describe(status).c_str());
+  for (uint64_t i = 0; i < kBarCells; ++i) bar += i < full ? "█" : "░";
+  return bar;
 }
+
+struct NodeProgress {
+  std::string node, layers;
+  DownloadStatus status;
+};
+
+// Lines that are written over, one for each node and, of several, one for all.
+class ProgressLines {
+ public:
+  void show(const std::string& model, const DownloadStatus& all,
+            const std::vector<NodeProgress>& nodes) {
+    if (::isatty(STDERR_FILENO) != 1) return;
+    clear();
+    lines_ = 1;
+    if (nodes.size() <= 1) {
+      std::fprintf(stderr, "%s  %s  %s\n", model.c_str(), bar_of(all).c_str(),
+                   text_of(all).c_str());
+      return;
+    }
+    std::vector<Row> rows;
+    for (const NodeProgress& one : nodes)
+      rows.push_back({one.node, one.layers, bar_of(one.status), text_of(one.status)});
+    rows.push_back({"all", "", bar_of(all), text_of(all)});
+    std::fputs(format_table({"NODE", "LAYERS", "", ""}, rows).c_str(), stderr);
+    lines_ += static_cast<int>(rows.size());
+  }
+  void clear() {
+    if (lines_ > 0) std::fprintf(stderr, "\x1b[%dA\x1b[J", lines_);
+    lines_ = 0;
+  }
+
+ private:
+  static std::string text_of(const DownloadStatus& status) {
+    if (status.state == DownloadStatus::State::done) return "here";
+    if (status.state == DownloadStatus::State::failed) return status.error.message;
+    return describe(status);
+  }
+  int lines_ = 0;
+};
 
 DownloadStatus status_of_json(const JsonObject& object) {
   DownloadStatus status;
@@ -128,36 +169,63 @@ DownloadStatus status_of_json(const JsonObject& object) {
   return status;
 }
 
-// By the node that runs here.
-Result<DownloadStatus> download_by_node(const ApiClient& client, const std::string& model) {
-  DownloadStatus last;
+std::vector<NodeProgress> nodes_of_json(const JsonObject& object) {
+  std::vector<NodeProgress> nodes;
+  for (const Json& entry : list_of(object, "nodes")) {
+    if (!entry.is_object()) continue;
+    const JsonObject& node = entry.get_object();
+    nodes.push_back({text_of(node, "name"),
+                     fmt::format("layers {:.0f}-{:.0f}", number_of(node, "layer_begin"),
+                                 number_of(node, "layer_end") - 1),
+                     status_of_json(node)});
+  }
+  return nodes;
+}
+
+struct Outcome {
+  DownloadStatus status;
+  JsonArray nodes;  // as the node that runs here tells them
+};
+
+// By the node that runs here, and others: each its layers.
+Result<Outcome> download_by_nodes(const ApiClient& client, const CommandLine& line) {
+  const std::string& model = line.cluster.model;
+  Outcome last;
+  ProgressLines lines;
   ApiClient::StreamHandlers handlers;
   handlers.on_data = [&](std::string_view data) {
     const auto json = parse_json(data);
     if (!json.ok() || !json->is_object()) return;
-    last = status_of_json(json->get_object());
-    show_progress(model, last);
+    last = {status_of_json(json->get_object()), list_of(json->get_object(), "nodes")};
+    lines.show(model, last.status, nodes_of_json(json->get_object()));
   };
   handlers.stop = &g_stop_download;
-  TRY(client.post_stream("/v1/models/download", JsonObject{{"model", model}, {"stream", true}},
-                         handlers));
+  JsonArray nodes;
+  for (const std::string& node : line.cluster.nodes) nodes.emplace_back(node);
+  auto streamed = client.post_stream(
+      "/v1/models/download",
+      JsonObject{{"model", model}, {"stream", true}, {"nodes", std::move(nodes)}}, handlers);
+  lines.clear();
+  TRY(std::move(streamed));
   if (g_stop_download) {
-    (void)client.remove(fmt::format("/v1/models/downloads/{}", last.id));
-    last.state = DownloadStatus::State::cancelled;
+    (void)client.remove(fmt::format("/v1/models/downloads/{}", last.status.id));
+    last.status.state = DownloadStatus::State::cancelled;
   }
   return last;
 }
 
-Result<DownloadStatus> download_here(const std::string& model, bool offline) {
+Result<Outcome> download_here(const std::string& model, bool offline) {
+  ProgressLines lines;
   const auto downloads = make_downloads(model_store_options(), offline);
   const uint64_t id = TRY(downloads->start(model, Downloads::Extent::all));
   DownloadStatus status;
   do {
     status = downloads->wait(id, 250);
-    show_progress(model, status);
+    lines.show(model, status, {});
     if (g_stop_download) downloads->cancel(id);
   } while (status.state == DownloadStatus::State::running);
-  return status;
+  lines.clear();
+  return Outcome{std::move(status), {}};
 }
 
 }  // namespace
@@ -177,33 +245,42 @@ int run_models(const CommandLine& line) {
   return 0;
 }
 
-int run_download(const CommandLine& line) {
+int report_download(const CommandLine& line, const Outcome& outcome) {
   const std::string& model = line.cluster.model;
-  std::signal(SIGINT, on_interrupt);
-  const Result<ApiClient> client = find_local_node();
-  const Result<DownloadStatus> status = client.ok() && !line.node.offline
-                                            ? download_by_node(*client, model)
-                                            : download_here(model, line.node.offline);
-  if (::isatty(STDERR_FILENO) == 1) std::fputs("\r\x1b[K", stderr);
-  if (!status.ok()) return fail(status.error());
-  if (line.json)
-    print_json(JsonObject{{"model", model},
-                          {"state", std::string(to_string(status->state))},
-                          {"total_bytes", status->total_bytes},
-                          {"fetched_bytes", status->fetched_bytes}});
-  switch (status->state) {
+  const DownloadStatus& status = outcome.status;
+  if (line.json) {
+    JsonObject out{{"model", model},
+                   {"state", std::string(to_string(status.state))},
+                   {"total_bytes", status.total_bytes},
+                   {"fetched_bytes", status.fetched_bytes}};
+    if (!outcome.nodes.empty()) out["nodes"] = outcome.nodes;
+    print_json(out);
+  }
+  switch (status.state) {
     case DownloadStatus::State::failed:
-      return fail(status->error);
+      return fail(status.error);
     case DownloadStatus::State::done:
       if (!line.json)
-        std::printf("%s is here: %s, %s of it fetched now\n", model.c_str(),
-                    format_bytes(status->total_bytes).c_str(),
-                    format_bytes(status->fetched_bytes).c_str());
+        std::printf(
+            "%s is here%s: %s, %s of it fetched now\n", model.c_str(),
+            outcome.nodes.size() > 1 ? fmt::format(", on {} nodes", outcome.nodes.size()).c_str()
+                                     : "",
+            format_bytes(status.total_bytes).c_str(), format_bytes(status.fetched_bytes).c_str());
       return 0;
     default:
       std::fprintf(stderr, "stopped; `exo download %s` goes on where it was\n", model.c_str());
       return 130;
   }
+}
+
+int run_download(const CommandLine& line) {
+  std::signal(SIGINT, on_interrupt);
+  const Result<ApiClient> client = find_local_node();
+  if (!client.ok() && !line.cluster.nodes.empty()) return fail(client.error());
+  const Result<Outcome> outcome = client.ok() && !line.node.offline
+                                      ? download_by_nodes(*client, line)
+                                      : download_here(line.cluster.model, line.node.offline);
+  return outcome.ok() ? report_download(line, *outcome) : fail(outcome.error());
 }
 
 int run_rm(const CommandLine& line) {

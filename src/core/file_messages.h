@@ -6,8 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "base/result.h"
 #include "core/byte_range.h"
 #include "core/ids.h"
+#include "core/shard.h"
 
 namespace exo {
 
@@ -39,6 +41,24 @@ struct FileProof {
   std::string source, file;  // as in FileRequest
   bool right = false;
   std::vector<FilePart> parts;  // in order, from the file's begin to its end
+};
+
+// A person wants this part of a model on the receiver's disk. The first one with this number
+// begins; each, also a later one, is answered by PartStatus.
+struct PartRequest {
+  uint64_t request = 0;  // the asker's number; comes back
+  std::string source;    // as in FileRequest
+  Shard shard;           // its model_id: what people call the model
+  bool cancel = false;   // what came is kept
+};
+enum class PartState { running, done, failed, cancelled };
+struct PartStatus {
+  uint64_t request = 0;
+  PartState state = PartState::running;
+  Error error;  // failed: why
+  uint64_t total_bytes = 0, done_bytes = 0;
+  uint64_t fetched_bytes = 0;  // over the network
+  double bytes_per_s = 0;
 };
 
 }  // namespace exo

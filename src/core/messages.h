@@ -195,6 +195,6 @@ using Message =
                  PlacementPropose, PlacementAnswer, PlacementCommit, PlacementDrop, PlacementGone,
                  SessionOpen, SessionReady, SessionAccepted, SessionRefused, SessionClose,
                  SessionClosed, SessionResume, Forward, BatchResult, Tokens, BatchGap, StageError,
-                 FileRequest, FileReply, FileProof>;
+                 FileRequest, FileReply, FileProof, PartRequest, PartStatus>;
 
 }  // namespace exo

@@ -132,23 +132,28 @@ Result<uint64_t> Downloads::start(const std::string& model, Extent extent) {
         fmt::format("no model card is called '{}'; `exo models --all` lists the known ones, and "
                     "hf.co/ORG/NAME names any other one",
                     model));
+  const auto known = catalog_->find(*source);
   const std::string key = to_text(*source) + (extent == Extent::all ? " all" : "");
+  return start(known ? known->name : model, key,
+               [source = *source, extent](const ShardDownloader& downloader,
+                                          DownloadWatch& watch) -> Result<void> {
+                 const std::filesystem::path folder = TRY(downloader.prepare(source, watch));
+                 if (extent == Extent::headers) return {};
+                 watch.total_bytes = watch.done_bytes = 0;  // the weights are what people wait for
+                 return downloader.fetch_all(folder, watch);
+               });
+}
+
+uint64_t Downloads::start(const std::string& model, const std::string& key, Work work) {
   const std::lock_guard lock(mutex_);
   for (const JobPointer& job : jobs_)
     if (job->key == key && job->state == DownloadStatus::State::running) return job->id;
-  const auto known = catalog_->find(*source);
-  const JobPointer job = add(known ? known->name : model, key);
+  const JobPointer job = add(model, key);
   job->watch.on_progress = [this, raw = job.get()] { measure(*raw); };
-  job->thread = std::thread([this, job = job.get(), source = *source, extent] {
+  job->thread = std::thread([this, job = job.get(), work = std::move(work)] {
     set_thread_name("exo-download");
     tell_listener();
-    const auto work = [&]() -> Result<void> {
-      const std::filesystem::path folder = TRY(downloader_.prepare(source, job->watch));
-      if (extent == Extent::headers) return {};
-      job->watch.total_bytes = job->watch.done_bytes = 0;  // the weights are what people wait for
-      return downloader_.fetch_all(folder, job->watch);
-    };
-    (void)finish(*job, work());
+    (void)finish(*job, work(downloader_, job->watch));
   });
   return job->id;
 }

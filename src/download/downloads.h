@@ -52,6 +52,8 @@ class Downloads {
 
   // not_found where neither a card nor a hub's address has the name.
   Result<uint64_t> start(const std::string& model, Extent extent);
+  // On a thread of its own; joins the one of the same `key` that runs.
+  uint64_t start(const std::string& model, const std::string& key, Work work);
   std::optional<DownloadStatus> status(uint64_t id) const;
   DownloadStatus wait(uint64_t id, int timeout_ms) const;  // returns early when it has ended
   std::vector<DownloadStatus> list() const;                // running ones, and the last that ended

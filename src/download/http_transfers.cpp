@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <mutex>
 #include <utility>
 
@@ -227,11 +228,15 @@ void HttpTransfers::start(HttpGet get, Done done) {
   curl_multi_add_handle(state_->multi, handle);
 }
 
-void HttpTransfers::poll(int timeout_ms) {
+int64_t HttpTransfers::poll(int timeout_ms) {
+  using Clock = std::chrono::steady_clock;
   int running = 0;
+  int64_t waited_us = 0;
   curl_multi_perform(state_->multi, &running);
   if (running > 0) {
+    const auto begin = Clock::now();
     curl_multi_poll(state_->multi, nullptr, 0, timeout_ms, nullptr);
+    waited_us = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin).count();
     curl_multi_perform(state_->multi, &running);
   }
   int left = 0;
@@ -249,6 +254,7 @@ void HttpTransfers::poll(int timeout_ms) {
     else
       transfer->done(network_error(*transfer, code));
   }
+  return waited_us;
 }
 
 size_t HttpTransfers::running() const { return state_->transfers.size(); }

@@ -62,7 +62,9 @@ class HttpTransfers {
   HttpTransfers& operator=(const HttpTransfers&) = delete;
 
   void start(HttpGet get, Done done);  // `done` may start further ones
-  void poll(int timeout_ms);
+  // Moves what there is to move; waits for it where there is nothing, but no longer than so. How
+  // long it waited, in microseconds.
+  int64_t poll(int timeout_ms);
   size_t running() const;
   // One transfer, waited for; others run on. Ends early with `cancelled` once stop() is true.
   Result<HttpAnswer> fetch(HttpGet get, const std::function<bool()>& stop);

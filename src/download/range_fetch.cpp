@@ -5,91 +5,48 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "base/log.h"
-#include "base/thread_name.h"
 #include "download/sparse_store.h"
+#include "download/store_keeper.h"
 
 namespace exo {
 namespace {
 
-constexpr int64_t kCommitEveryMs = 1000;
-constexpr uint64_t kHashBytesPerTurn = 32u << 20;
 constexpr uint64_t kWorthwhileBytes = 16u << 10;  // less is no progress, but a trickle
-constexpr int kKeeperTurnMs = 50, kPollMs = 50;
+constexpr uint64_t kLeastPieceBytes = 8u << 20;   // a request of its own costs less than its bytes
 constexpr uint64_t kSpareDiskBytes = 64u << 20;
+constexpr int kPollMs = 50;
 
-// Flushes, keeps records and hashes beside the network's thread.
-class Keeper {
+// How many connections to use. Few where they bring as much as this machine can take: then the
+// bytes come in order, and are hashed as they come. More as long as it mostly waits.
+class Width {
  public:
-  Keeper(std::vector<std::unique_ptr<SparseWriter>>& files, World& world, uint64_t commit_bytes)
-      : files_(files),
-        world_(world),
-        commit_bytes_(commit_bytes),
-        failures_(files.size()),
-        thread_([this] { run(); }) {}
-  ~Keeper() { end(); }
+  Width(int most, uint64_t bytes, int64_t now_us)
+      : most_(std::max(1, most)),
+        now_(bytes < kLongBytes ? most_ : std::min(most_, kFirst)),
+        since_us_(now_us) {}
 
-  // Waits until all is on disk, and every complete file proved.
-  Result<void> close() {
-    end();
-    return error();
-  }
-  Result<void> error() const {
-    const std::lock_guard lock(mutex_);
-    for (const auto& failure : failures_)
-      if (failure) return *failure;
-    return {};
+  size_t connections() const { return static_cast<size_t>(now_); }
+  void waited(int64_t us, int64_t now_us) {
+    waited_us_ += us;
+    if (now_us - since_us_ < kTurnUs) return;
+    if (waited_us_ * 2 > now_us - since_us_) now_ = std::min(most_, now_ * 2);
+    waited_us_ = 0;
+    since_us_ = now_us;
   }
 
  private:
-  void end() {
-    {
-      const std::lock_guard lock(mutex_);
-      closing_ = true;
-    }
-    wake_.notify_all();
-    if (thread_.joinable()) thread_.join();
-  }
-  void run() {
-    set_thread_name("exo-store");
-    for (bool last = false; !last;) {
-      {
-        std::unique_lock lock(mutex_);
-        wake_.wait_for(lock, std::chrono::milliseconds(kKeeperTurnMs), [&] { return closing_; });
-        last = closing_;
-      }
-      const bool due = last || world_.now_ms() - committed_ms_ >= kCommitEveryMs;
-      if (due) committed_ms_ = world_.now_ms();
-      for (size_t i = 0; i < files_.size(); ++i) {
-        if (failures_[i] || files_[i]->complete()) continue;  // written by this thread only
-        if (auto kept = keep(*files_[i], due); !kept.ok()) {
-          const std::lock_guard lock(mutex_);
-          failures_[i] = kept.error();
-        }
-      }
-    }
-  }
-  Result<void> keep(SparseWriter& file, bool due) const {
-    if (file.held().prefix_end() == file.size()) return file.finish();
-    if (due || file.uncommitted_bytes() >= commit_bytes_) TRY(file.commit());
-    return file.hash_some(kHashBytesPerTurn);
-  }
+  static constexpr int kFirst = 2;
+  static constexpr uint64_t kLongBytes = 64u << 20;
+  static constexpr int64_t kTurnUs = 50'000;
 
-  std::vector<std::unique_ptr<SparseWriter>>& files_;
-  World& world_;
-  const uint64_t commit_bytes_;
-  int64_t committed_ms_ = 0;
-  mutable std::mutex mutex_;
-  std::condition_variable wake_;
-  bool closing_ = false;
-  std::vector<std::optional<Error>> failures_;  // one per file
-  std::thread thread_;                          // last: it uses the rest
+  int most_, now_;
+  int64_t since_us_, waited_us_ = 0;
 };
 
 struct Piece {
@@ -112,24 +69,16 @@ class Fetch {
           "a part of {} is not on this device, and nothing is fetched while offline (--offline)",
           place_.repo));
     TRY(check_disk());
-    Keeper keeper(writers_, world(), place_.piece_bytes);
-    // What a crash may cost.
-    const uint64_t most_uncommitted =
-        place_.piece_bytes * static_cast<uint64_t>(std::max(1, place_.connections));
-    while ((!pieces_.empty() || transfers_.running() > 0) && !failure_ && !watch_.stopped()) {
-      start_pieces();
-      const bool ahead_of_disk = uncommitted_bytes() >= most_uncommitted;
-      if (!ahead_of_disk) transfers_.poll(kPollMs);
-      // All of them wait for another try, or the network for the disk.
-      if (ahead_of_disk || (transfers_.running() == 0 && !pieces_.empty()))
-        std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs / 5));
+    StoreKeeper keeper(writers_, world(), place_.piece_bytes);
+    receive(keeper);
+    keeper.close();  // what came is kept in any case
+    while (!keeper.wait(kPollMs)) {
+      if (failure_ || watch_.stopped()) keeper.abandon();
       if (watch_.on_progress) watch_.on_progress();
-      if (auto kept = keeper.error(); !kept.ok()) failure_ = kept.error();
     }
-    auto kept = keeper.close();  // what came is kept in any case
-    if (watch_.stopped()) return Error{ErrorCode::cancelled, "the download was cancelled"};
+    if (watch_.stopped() && !all_complete()) return cancelled();
     if (failure_) return *failure_;
-    return kept;
+    return keeper.error();
   }
 
  private:
@@ -140,9 +89,33 @@ class Fetch {
     int running = 0;
   };
 
+  static Error cancelled() { return {ErrorCode::cancelled, "the download was cancelled"}; }
+
+  // Until all is here, or it cannot go on.
+  void receive(const StoreKeeper& keeper) {
+    // What a crash may cost.
+    const uint64_t most_uncommitted =
+        place_.piece_bytes * static_cast<uint64_t>(std::max(1, place_.connections));
+    Width width(place_.connections, missing_bytes_, world().now_us());
+    while ((!pieces_.empty() || transfers_.running() > 0) && !failure_ && !watch_.stopped()) {
+      start_pieces(width.connections());
+      const bool ahead_of_disk = uncommitted_bytes() >= most_uncommitted;
+      if (!ahead_of_disk) width.waited(transfers_.poll(kPollMs), world().now_us());
+      // All of them wait for another try, or the network for the disk.
+      if (ahead_of_disk || (transfers_.running() == 0 && !pieces_.empty()))
+        std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs / 5));
+      if (watch_.on_progress) watch_.on_progress();
+      if (auto kept = keeper.error(); !kept.ok()) failure_ = kept.error();
+    }
+  }
+
+  bool all_complete() const {
+    return std::all_of(writers_.begin(), writers_.end(),
+                       [](const auto& file) { return file.writer->complete(); });
+  }
   uint64_t uncommitted_bytes() const {
     uint64_t sum = 0;
-    for (const auto& writer : writers_) sum += writer->uncommitted_bytes();
+    for (const auto& file : writers_) sum += file.writer->uncommitted_bytes();
     return sum;
   }
   World& world() const { return *place_.hub.options().world; }
@@ -152,15 +125,15 @@ class Fetch {
     auto writer =
         TRY(SparseWriter::open(place_.ops, place_.folder / wanted.file.path, std::move(record)));
     const RangeSet missing = wanted.ranges.without(writer->held());
-    const bool provable = writer->held().prefix_end() == writer->size();
+    const bool provable = writer->all_written();
     if (writer->complete() || (missing.empty() && !provable)) return {};
     for (const ByteRange& range : missing.ranges())
-      for (uint64_t begin = range.begin; begin < range.end; begin += place_.piece_bytes)
-        pieces_.push_back(
-            {writers_.size(), {begin, std::min(range.end, begin + place_.piece_bytes)}, 0, 0});
+      pieces_.push_back({writers_.size(), range, 0, 0});
     missing_bytes_ += missing.bytes();
     files_.push_back({wanted, "", false, 0});
-    writers_.push_back(std::move(writer));
+    const bool becomes_whole =
+        provable || (missing.bytes() + writer->held().bytes() == writer->size());
+    writers_.push_back({std::move(writer), becomes_whole});
     return {};
   }
 
@@ -174,20 +147,38 @@ class Fetch {
         static_cast<double>(missing_bytes_) / 1e9));
   }
 
-  void start_pieces() {
+  // Smaller ones towards the end: all connections end at the same time, and little is left to hash
+  // then.
+  uint64_t next_piece_bytes() const {
+    uint64_t left = 0;
+    for (const Piece& piece : pieces_) left += piece.range.size();
+    const uint64_t share = left / (2 * static_cast<uint64_t>(std::max(1, place_.connections)));
+    return std::clamp(share, std::min(kLeastPieceBytes, place_.piece_bytes), place_.piece_bytes);
+  }
+
+  void start_pieces(size_t connections) {
     const int64_t now_ms = world().now_ms();
-    for (size_t i = 0; i < pieces_.size();) {
-      if (transfers_.running() >= static_cast<size_t>(place_.connections)) return;
-      State& file = files_[pieces_[i].file];
-      if (pieces_[i].not_before_ms > now_ms || (file.whole_only && file.running > 0)) {
+    for (size_t i = 0; i < pieces_.size() && transfers_.running() < connections;) {
+      const State& file = files_[pieces_[i].file];
+      if (pieces_[i].not_before_ms > now_ms || (file.whole_only && file.running > 0))
         ++i;
-        continue;
-      }
-      const Piece piece = pieces_[i];
-      pieces_.erase(pieces_.begin() + static_cast<std::ptrdiff_t>(i));
-      // A server that knows no ranges may have sent it along with another piece.
-      if (!writers_[piece.file]->held().contains(piece.range)) start(piece);
+      else if (const Piece piece = cut_piece(i);
+               !writers_[piece.file].writer->held().contains(piece.range))
+        start(piece);  // a server that knows no ranges may have sent it along with another piece
     }
+  }
+
+  // The first bytes of it; all of it is taken out of the queue.
+  Piece cut_piece(size_t index) {
+    const uint64_t most = next_piece_bytes();
+    Piece piece = pieces_[index];
+    if (piece.range.size() > most) {
+      piece.range.end = piece.range.begin + most;
+      pieces_[index].range.begin = piece.range.end;
+    } else {
+      pieces_.erase(pieces_.begin() + static_cast<std::ptrdiff_t>(index));
+    }
+    return piece;
   }
 
   void start(const Piece& piece) {
@@ -196,8 +187,10 @@ class Fetch {
     get.range = piece.range;
     get.if_range = file.etag;
     ++file.running;
-    get.sink = [this, piece](const HttpAnswer& head, uint64_t offset, std::string_view bytes) {
-      return take(piece, head, offset, bytes);
+    get.sink = [this, piece, begun = false](const HttpAnswer& head, uint64_t offset,
+                                            std::string_view bytes) mutable {
+      if (!std::exchange(begun, true) && !accept(piece, head)) return false;
+      return take(piece, offset, bytes);
     };
     transfers_.start(std::move(get), [this, piece](Result<HttpAnswer> answer) {
       --files_[piece.file].running;
@@ -225,7 +218,8 @@ class Fetch {
         file.wanted.file.path, place_.repo, file.wanted.file.size));
   }
 
-  bool take(const Piece& piece, const HttpAnswer& head, uint64_t offset, std::string_view bytes) {
+  // Whether its bytes may be those.
+  bool accept(const Piece& piece, const HttpAnswer& head) {
     State& file = files_[piece.file];
     if (auto wrong = contradiction(file, head)) {
       failure_ = std::move(wrong);
@@ -235,23 +229,28 @@ class Fetch {
     // The hub's own hash says more than another host's tag.
     const std::string etag = head.header("etag");
     if (head.header("x-linked-etag").empty() && etag.starts_with('"')) file.etag = etag;
-    const RangeSet fresh =
-        RangeSet(ByteRange{offset, offset + bytes.size()}).without(writers_[piece.file]->held());
+    return true;
+  }
+
+  bool take(const Piece& piece, uint64_t offset, std::string_view bytes) {
+    SparseWriter& writer = *writers_[piece.file].writer;
+    const RangeSet fresh = writer.missing_of({offset, offset + bytes.size()});
     for (const ByteRange& range : fresh.ranges()) {
       const auto part = bytes.substr(range.begin - offset, range.size());
-      if (auto written = writers_[piece.file]->write(range.begin, part); !written.ok()) {
+      if (auto written = writer.write(range.begin, part); !written.ok()) {
         failure_ = written.error();
         return false;
       }
     }
-    watch_.done_bytes += fresh.bytes() - fresh.without(file.wanted.ranges).bytes();
+    const RangeSet& wanted = files_[piece.file].wanted.ranges;
+    watch_.done_bytes += fresh.bytes() - fresh.without(wanted).bytes();
     watch_.fetched_bytes += bytes.size();
     return !watch_.stopped();
   }
 
   void finish(const Piece& piece, const Result<HttpAnswer>& answer) {
     if (failure_ || watch_.stopped()) return;
-    const RangeSet missing = RangeSet(piece.range).without(writers_[piece.file]->held());
+    const RangeSet missing = writers_[piece.file].writer->missing_of(piece.range);
     if (missing.empty()) return;
     const std::string& path = files_[piece.file].wanted.file.path;
     const bool advanced = piece.range.size() - missing.bytes() >= kWorthwhileBytes;
@@ -275,7 +274,7 @@ class Fetch {
   DownloadWatch& watch_;
   HttpTransfers transfers_;
   std::vector<State> files_;
-  std::vector<std::unique_ptr<SparseWriter>> writers_;  // of files_
+  StoreKeeper::Files writers_;  // of files_
   std::deque<Piece> pieces_;
   uint64_t missing_bytes_ = 0;
   std::optional<Error> failure_;

@@ -1,8 +1,7 @@
 // fetch_ranges(): brings the wanted ranges of some files of one commit into the store, over several
 // connections. What is held already is not asked for again; what breaks off is resumed where it
-// stopped. One thread moves bytes from the network to the page cache; a second one flushes, keeps
-// the records and hashes, so that neither waits for the other. Blocking; ends soon after
-// watch.stopped().
+// stopped. One thread moves bytes from the network to the page cache; two more (store_keeper.h)
+// flush and hash beside it. Blocking; ends soon after watch.stopped().
 #pragma once
 
 #include <atomic>
@@ -42,7 +41,7 @@ struct FetchPlace {
   std::filesystem::path folder;
   std::string repo, commit;
   int connections = 8;
-  uint64_t piece_bytes = 64u << 20;  // asked for at once; flushed at the latest after so many
+  uint64_t piece_bytes = 64u << 20;  // at most, asked for at once; flushed after so many
 };
 
 // Adds to done_bytes and fetched_bytes what comes; the caller counts what is wanted and here.

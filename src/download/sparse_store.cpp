@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr uint64_t kHashPiece = 1 << 20;
+constexpr uint64_t kHashPiece = 128u << 10;  // stays in the cache between reading and hashing
 
 }  // namespace
 
@@ -87,9 +87,10 @@ Result<void> SparseWriter::commit() {
   return {};
 }
 
-Result<void> SparseWriter::hash_some(uint64_t most_bytes) {
-  if (complete_) return {};
-  const uint64_t end = std::min(held().prefix_end(), hash_->position() + most_bytes);
+Result<uint64_t> SparseWriter::hash_some(uint64_t most_bytes) {
+  if (complete_) return uint64_t{0};
+  const uint64_t begin = hash_->position();
+  const uint64_t end = std::min(held().prefix_end(), begin + most_bytes);
   std::vector<char> piece(kHashPiece);
   while (hash_->position() < end) {
     const size_t want = std::min(kHashPiece, end - hash_->position());
@@ -98,7 +99,8 @@ Result<void> SparseWriter::hash_some(uint64_t most_bytes) {
     if (got <= 0) return unavailable("cannot read " + partial_path(path_).string());
     hash_->add({piece.data(), static_cast<size_t>(got)});
   }
-  return {};
+  hashed_bytes_ = hash_->position();
+  return hashed_bytes_ - begin;
 }
 
 Result<void> SparseWriter::discard() {
@@ -110,7 +112,7 @@ Result<void> SparseWriter::discard() {
 Result<void> SparseWriter::finish() {
   if (complete_) return {};
   TRY(commit());
-  CHECK(record_.size == 0 || held().prefix_end() == record_.size, "a file that is not all there");
+  CHECK(all_written(), "a file that is not all there");
   TRY(hash_some(record_.size));
   if (!hash_->matches()) {
     TRY(discard());
@@ -125,6 +127,18 @@ Result<void> SparseWriter::finish() {
   TRY(ops_.remove(record_path(path_)));
   complete_ = true;
   return {};
+}
+
+bool SparseWriter::all_hashed() const { return hashed_bytes_ == record_.size; }
+
+bool SparseWriter::all_written() const {
+  const std::lock_guard lock(mutex_);
+  return written_.prefix_end() == record_.size;
+}
+
+RangeSet SparseWriter::missing_of(ByteRange range) const {
+  const std::lock_guard lock(mutex_);
+  return RangeSet(range).without(written_);
 }
 
 uint64_t SparseWriter::uncommitted_bytes() const {

@@ -2,9 +2,11 @@
 // disk). Bytes are written where they belong, in any order; commit() makes what was written so far
 // count: data is flushed before the record that names it is replaced, so that no crash can make the
 // record claim a byte that is not there. finish() proves a complete file by its hash and gives it
-// its name. write() and the rest may be called from two threads. Errors name the file.
+// its name. write(), hash_some() and commit()/finish() may be called from three threads, finish()
+// only once all is hashed where another thread hashes. Errors name the file.
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <mutex>
@@ -34,12 +36,16 @@ class SparseWriter {
   // When every byte is there: hashes (what hash_some() left over), then renames. corrupt when the
   // hash is another one: then everything is thrown away.
   Result<void> finish();
-  // Hashes up to `most_bytes` of what lies in order, to have less to do at the end.
-  Result<void> hash_some(uint64_t most_bytes);
+  // Hashes up to `most_bytes` of what lies in order, to have less to do at the end. How many it
+  // were.
+  Result<uint64_t> hash_some(uint64_t most_bytes);
 
   bool complete() const { return complete_; }  // has its own name
+  bool all_hashed() const;                     // every byte
+  bool all_written() const;
   uint64_t uncommitted_bytes() const;
   RangeSet held() const;
+  RangeSet missing_of(ByteRange range) const;
   uint64_t size() const { return record_.size; }
   const std::filesystem::path& path() const { return path_; }
 
@@ -52,8 +58,9 @@ class SparseWriter {
   const std::filesystem::path path_;
   SparseRecord record_;  // as on disk
   int file_ = -1;
-  bool complete_ = false;
+  std::atomic<bool> complete_ = false;
   std::unique_ptr<FileHash> hash_;
+  std::atomic<uint64_t> hashed_bytes_ = 0;  // by hash_; behind it in time
   mutable std::mutex mutex_;
   RangeSet written_;  // with mutex_
   uint64_t uncommitted_bytes_ = 0;

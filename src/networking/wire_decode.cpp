@@ -453,6 +453,21 @@ Message get(const wire::FileProof& in, Reader& r) {
   return out;
 }
 
+Message get(const wire::PartRequest& in, Reader& r) {
+  return PartRequest{in.request(), r.text(in.source(), "model source", kSentenceBytes),
+                     get(in.shard(), r), in.cancel()};
+}
+
+Message get(const wire::PartStatus& in, Reader& r) {
+  return PartStatus{in.request(),
+                    r.enumeration(in.state(), PartState::cancelled, "state"),
+                    get(in.error(), r),
+                    r.bytes(in.total_bytes(), "total_bytes"),
+                    r.bytes(in.done_bytes(), "done_bytes"),
+                    r.bytes(in.fetched_bytes(), "fetched_bytes"),
+                    r.number(in.bytes_per_s(), "bytes_per_s")};
+}
+
 Message get(const wire::PlacementAnswer& in, Reader& r) {
   return PlacementAnswer{{in.placement()},
                          in.accepted(),
@@ -586,6 +601,10 @@ Message get_control_message(const wire::Control& in, Reader& r) {
       return get(in.file_request(), r);
     case wire::Control::kFileProof:
       return get(in.file_proof(), r);
+    case wire::Control::kPartRequest:
+      return get(in.part_request(), r);
+    case wire::Control::kPartStatus:
+      return get(in.part_status(), r);
     default:
       return get_placement_message(in, r);
   }

@@ -360,6 +360,23 @@ struct PutMessage {
       put(part.range, *put_part.mutable_range());
     }
   }
+  void operator()(const PartRequest& in) const {
+    wire::PartRequest& body = *out.mutable_part_request();
+    body.set_request(in.request);
+    body.set_source(in.source);
+    put(in.shard, *body.mutable_shard());
+    body.set_cancel(in.cancel);
+  }
+  void operator()(const PartStatus& in) const {
+    wire::PartStatus& body = *out.mutable_part_status();
+    body.set_request(in.request);
+    body.set_state(static_cast<uint32_t>(in.state));
+    put(in.error, *body.mutable_error());
+    body.set_total_bytes(in.total_bytes);
+    body.set_done_bytes(in.done_bytes);
+    body.set_fetched_bytes(in.fetched_bytes);
+    body.set_bytes_per_s(in.bytes_per_s);
+  }
 };
 
 }  // namespace

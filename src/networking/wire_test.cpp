@@ -67,6 +67,7 @@ void fill(WireDtype& value, Random& random) { value = random_enum(random, WireDt
 void fill(PlacementState& value, Random& random) {
   value = random_enum(random, PlacementState::failed);
 }
+void fill(PartState& value, Random& random) { value = random_enum(random, PartState::cancelled); }
 void fill(FinishReason& value, Random& random) { value = random_enum(random, FinishReason::error); }
 template <class A, class B>
 void fill(std::pair<A, B>& value, Random& random) {
@@ -182,6 +183,14 @@ void fill(FileRequest& value, Random& random) {
   fill(value.read, random);
   fill(value.hash, random);
   fill(value.hash_state, random);
+}
+void fill(PartRequest& value, Random& random) {
+  fill(value.request, random);
+  fill(value.source, random);
+  const int count = 1 + static_cast<int>(random() % 20);
+  const int begin = static_cast<int>(random() % static_cast<uint64_t>(count));
+  value.shard = {"tiny", begin, count, count, 0, 1};
+  value.cancel = random() % 2 == 0;
 }
 template <class T>
 void fill(T& value, Random& random) {

@@ -131,6 +131,8 @@ class Core final : public NodeCore {
   void on_message(const NodeId&, FileRequest&) {}  // the driver's, as well
   void on_message(const NodeId&, FileReply&) {}
   void on_message(const NodeId&, FileProof&) {}
+  void on_message(const NodeId&, PartRequest&) {}
+  void on_message(const NodeId&, PartStatus&) {}
   void on_message(const NodeId& from, BandwidthProbe& m) { membership_.on_probe(from, m); }
   void on_message(const NodeId& from, BandwidthProbeAck& m) { membership_.on_probe_ack(from, m); }
   void on_message(const NodeId& from, PlacementPropose& m) { held_.on_propose(from, m); }

@@ -276,19 +276,27 @@ void CoreDriver::on_message(const NodeId& from, Message message) {
     if (options_.revocations && options_.revocations->learn(*theirs)) tell_revocations();
     return;
   }
-  if (auto* request = std::get_if<FileRequest>(&message)) {
-    if (options_.files) options_.files->on_request(from, std::move(*request));
-    return;
-  }
-  if (auto* reply = std::get_if<FileReply>(&message)) {
-    if (options_.files) options_.files->on_reply(from, std::move(*reply));
-    return;
-  }
-  if (auto* proof = std::get_if<FileProof>(&message)) {
-    if (options_.files) options_.files->on_proof(std::move(*proof));
-    return;
-  }
+  if (take_for_files(from, message)) return;
   handle(MessageReceived{from, std::move(message)});
+}
+
+bool CoreDriver::take_for_files(const NodeId& from, Message& message) {
+  FileExchange* const files = options_.files.get();
+  PartDownloads* const parts = options_.parts.get();
+  if (auto* request = std::get_if<FileRequest>(&message)) {
+    if (files) files->on_request(from, std::move(*request));
+  } else if (auto* reply = std::get_if<FileReply>(&message)) {
+    if (files) files->on_reply(from, std::move(*reply));
+  } else if (auto* proof = std::get_if<FileProof>(&message)) {
+    if (files) files->on_proof(std::move(*proof));
+  } else if (const auto* wanted = std::get_if<PartRequest>(&message)) {
+    if (parts) parts->on_request(from, *wanted);
+  } else if (const auto* status = std::get_if<PartStatus>(&message)) {
+    if (parts) parts->on_status(from, *status);
+  } else {
+    return false;
+  }
+  return true;
 }
 
 void CoreDriver::on_refused(const PeerAddress& address, const Error& why) {

@@ -21,6 +21,7 @@
 #include "networking/transport.h"
 #include "orchestration/core.h"
 #include "orchestration/file_exchange.h"
+#include "orchestration/part_downloads.h"
 #include "orchestration/revocation_keeper.h"
 #include "orchestration/stage_thread.h"
 #include "orchestration/token_queue.h"
@@ -38,6 +39,7 @@ class CoreDriver final : public TransportHandler, public std::enable_shared_from
     int measure_every_ms = 5000;
     std::shared_ptr<RevocationKeeper> revocations;  // may be empty
     std::shared_ptr<FileExchange> files;            // may be empty
+    std::shared_ptr<PartDownloads> parts;           // may be empty
   };
   struct Counters {
     uint64_t tokens = 0, prompt_tokens = 0, requests_started = 0, requests_failed = 0;
@@ -79,6 +81,7 @@ class CoreDriver final : public TransportHandler, public std::enable_shared_from
   void cancel(uint64_t request);
   void process(std::unique_lock<std::mutex>& lock);  // unlocks
   void execute(CoreEffect& effect, Wakes& wakes);
+  bool take_for_files(const NodeId& from, Message& message);  // false: it is the core's
   void perform(SendMessage& effect);
   void perform(LoadShard& effect);
   void perform(SubmitToStage& effect);

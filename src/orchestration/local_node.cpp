@@ -36,7 +36,21 @@ LocalNode::LocalNode(NodeOptions options) : options_(std::move(options)) {
   driver.measure_device = options_.measure_device;
   driver.revocations = options_.revocations;
   driver.files = options_.files;
+  driver.parts = parts_ = make_parts();
   driver_ = std::make_shared<CoreDriver>(std::move(driver));
+}
+
+std::shared_ptr<PartDownloads> LocalNode::make_parts() const {
+  if (!options_.downloads) return nullptr;
+  PartDownloads::Options parts;
+  parts.self = options_.node_id;
+  parts.downloads = options_.downloads;
+  parts.send = [transport = options_.transport.get()](const NodeId& to, Message message) {
+    return transport->send(to, std::move(message));
+  };
+  parts.for_others = options_.auto_download;
+  parts.world = options_.world;
+  return std::make_shared<PartDownloads>(std::move(parts));
 }
 
 Result<std::unique_ptr<LocalNode>> LocalNode::start(NodeOptions options) {
@@ -224,6 +238,16 @@ Result<std::optional<uint64_t>> LocalNode::bring_model(const std::string& model)
         "`exo download {}`",
         model, model));
   return std::optional<uint64_t>(TRY(options_.downloads->start(model, Downloads::Extent::headers)));
+}
+
+Result<uint64_t> LocalNode::download_parts(const std::string& model,
+                                           const std::vector<std::string>& nodes) {
+  if (!parts_) return unsupported("this node does not download");
+  const ModelCard card = TRY(find_model(model));
+  if (card.source.empty())
+    return invalid_argument(
+        fmt::format("{} came from no hub; copy its folder to the other devices", card.id));
+  return parts_->start(card.source, TRY(plan_parts(driver_->view(), card, options_.core, nodes)));
 }
 
 Result<uint64_t> LocalNode::remove_model(const std::string& model) {

@@ -77,6 +77,9 @@ class LocalNode final : public Node {
   Result<void> revoke(const std::string& node) override;
   const ModelCatalog& catalog() const override { return *options_.store.catalog; }
   Downloads* downloads() const override { return options_.downloads.get(); }
+  Result<uint64_t> download_parts(const std::string& model,
+                                  const std::vector<std::string>& nodes) override;
+  PartDownloads* parts() const override { return parts_.get(); }
   Result<std::optional<uint64_t>> bring_model(const std::string& model) override;
   Result<uint64_t> remove_model(const std::string& model) override;
   uint64_t status_version() const override { return driver_->version(); }
@@ -92,6 +95,7 @@ class LocalNode final : public Node {
  private:
   explicit LocalNode(NodeOptions options);
   Result<void> begin();
+  std::shared_ptr<PartDownloads> make_parts() const;
   void on_peer(const PeerSighting& sighting);
   void on_foreign(const ForeignSighting& sighting);
   void start_files();
@@ -106,6 +110,7 @@ class LocalNode final : public Node {
   NodeOptions options_;
   std::unique_ptr<Discovery> discovery_;
   int64_t started_wall_ms_ = 0;
+  std::shared_ptr<PartDownloads> parts_;  // null: without downloads
   std::shared_ptr<CoreDriver> driver_;
   std::unique_ptr<HeldModelWatch> held_;  // null: without downloads
   std::unique_ptr<SpareLayers> spare_;    // null: none are wanted

@@ -14,6 +14,7 @@
 #include "core/model_card.h"
 #include "download/downloads.h"
 #include "orchestration/core.h"
+#include "orchestration/part_downloads.h"
 #include "text/output_syntax.h"
 #include "text/tokenizer.h"
 
@@ -109,6 +110,12 @@ class Node {
     return none;
   }
   virtual Downloads* downloads() const { return nullptr; }
+  // A download of this node and others, each its own layers. The model's headers are here already.
+  // `nodes`: names or ids; empty = all that are here.
+  virtual Result<uint64_t> download_parts(const std::string&, const std::vector<std::string>&) {
+    return unsupported("this node does not download");
+  }
+  virtual PartDownloads* parts() const { return nullptr; }  // those downloads
   // The download that brings what is needed to answer with a model which is not here, where one is
   // known and may be started without asking. Nothing to wait for when it is here; what is not known
   // is left to find_model to say.

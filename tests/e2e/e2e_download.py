@@ -295,6 +295,55 @@ def own_layers_only():
 
 
 @check
+def on_several_nodes():
+    """exo download brings each node its own layers, each byte once, and shows how far each of them is"""
+    with HubCluster() as cluster:
+        HUB.behave(speed=400_000)
+        for i in range(3):
+            cluster.start("--wait-for-peers", "0", "--spare-layers", "off", env={"EXO_HOME": str(cluster.folder / f"home-{i}")})
+        node = cluster.nodes[0].wait_nodes(3)
+        seen = list(events_of(node, "/v1/models/download", {"model": "tiny", "stream": True, "nodes": []}))
+        last = seen[-1]
+        assert last["state"] == "done" and {n["name"] for n in last["nodes"]} == {"node-1", "node-2", "node-3"}, last
+        for part in last["nodes"]:
+            assert part["state"] == "done" and part["done_bytes"] == part["total_bytes"] > 0, last
+            assert any(0 < n["done_bytes"] < n["total_bytes"] for event in seen for n in event["nodes"] if n["name"] == part["name"]), seen
+        spans = sorted((n["layer_begin"], n["layer_end"]) for n in last["nodes"])
+        assert spans[0][0] == 0 and all(a[1] == b[0] for a, b in zip(spans, spans[1:])), spans
+        held = [cluster.shard(f"home-{i}")[0] for i in range(3)]
+        assert all(0 < size < SIZE * 0.75 for size in held), (held, SIZE)
+        assert HUB.large_bytes() <= SIZE * 1.02, (HUB.large_bytes(), SIZE, HUB.sent)
+        HUB.behave(status=503)
+        assert node.chat("What is exo?", model="tiny").startswith(ANSWER) and HUB.large_bytes() == 0, HUB.sent
+        print(f"   on disk {[round(h / SIZE, 2) for h in held]}, {len(seen)} events")
+
+
+@check
+def on_named_nodes():
+    """exo download --nodes names who shall hold the layers; cancelling ends it everywhere; a wrong name is said"""
+    with HubCluster() as cluster:
+        HUB.behave(speed=100_000)
+        for i in range(2):
+            cluster.start("--wait-for-peers", "0", "--spare-layers", "off", env={"EXO_HOME": str(cluster.folder / f"home-{i}")})
+        node = cluster.nodes[0].wait_nodes(2)
+        wrong = cluster.command("download", "tiny", "--nodes", "node-9", port=node.api_port)
+        assert wrong.returncode == 1 and "exo nodes" in wrong.stderr, wrong
+        cancelled = None
+        for event in events_of(node, "/v1/models/download", {"model": "tiny", "stream": True, "nodes": ["node-2"]}):
+            if event["done_bytes"] > 0 and cancelled is None:
+                cancelled = call(node, "DELETE", f"/v1/models/downloads/{event['id']}")
+        assert cancelled[0] == 200 and event["state"] == "cancelled" and [n["name"] for n in event["nodes"]] == ["node-2"], event
+        assert not any(d["state"] == "running" for d in cluster.nodes[1].get("/v1/models/downloads")["data"])
+        HUB.behave()
+        done = cluster.command("download", "tiny", "--nodes", "node-2", "--json", port=node.api_port)
+        answer = json.loads(done.stdout)
+        assert done.returncode == 0 and answer["state"] == "done" and [n["name"] for n in answer["nodes"]] == ["node-2"], done
+        for path in REPO.glob("*.safetensors"):
+            assert (cluster.shard("home-1")[1] / path.name).read_bytes() == path.read_bytes(), path.name
+        assert cluster.shard("home-0")[0] < SIZE / 2, "only what opens the model"
+
+
+@check
 def neighbours_first():
     """a node that joins later gets its layers from its neighbours, though the hub gives no weights"""
     with HubCluster() as cluster:

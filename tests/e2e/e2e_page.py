@@ -2,7 +2,9 @@
 """Real clients against real nodes: the npm `openai` package and others, and the web page in Chromium."""
 import os, pathlib, shutil, subprocess, sys, tempfile, filecmp
 
-from harness import ROOT, Cluster, check, finish
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "hub"))
+from harness import ROOT, Cluster, check, finish, wait_until
+from hub_double import HubDouble
 
 CLIENTS = ROOT / "tests" / "clients"
 NODES = list((CLIENTS / "node_modules").glob("node-*/bin/node"))  # for systems whose own Node is old
@@ -38,6 +40,24 @@ def page():
         a, b = cluster.start(), cluster.start()
         a.wait_nodes(2)
         run_script("page_test.mjs", a.url(), os.environ.get("EXO_SCREENSHOTS", ""))
+
+
+@check
+def page_shows_holders():
+    """the web page shows which nodes have which layers of a model on disk"""
+    if not shutil.which("chromium"):
+        print("skipped page: chromium is not installed")
+        return
+    hub = HubDouble({"test/held": ROOT / "models" / "demo"}).start()
+    with Cluster() as cluster:
+        homes = [{"HF_ENDPOINT": hub.endpoint, "EXO_HOME": str(cluster.folder / f"home-{i}")} for i in range(2)]
+        a, _ = [cluster.start("--wait-for-peers", "0", "--spare-layers", "off", env=home) for home in homes]
+        a.wait_nodes(2)
+        done = a.post("/v1/models/download", {"model": "hf.co/test/held", "nodes": []})
+        assert done["state"] == "done" and len(done["nodes"]) == 2, done
+        wait_until(lambda: all(node["held"] for node in a.topology()["nodes"]), 10, "both tell what they hold")
+        run_script("held_test.mjs", a.url(), a.topology()["nodes"][0]["held"][0]["model"])
+    hub.stop()
 
 
 @check

@@ -36,6 +36,8 @@ struct Describe {
   std::string operator()(const FileRequest&) const { return "FileRequest"; }
   std::string operator()(const FileReply&) const { return "FileReply"; }
   std::string operator()(const FileProof&) const { return "FileProof"; }
+  std::string operator()(const PartRequest&) const { return "PartRequest"; }
+  std::string operator()(const PartStatus&) const { return "PartStatus"; }
   std::string operator()(const BandwidthProbe&) const { return "BandwidthProbe"; }
   std::string operator()(const BandwidthProbeAck&) const { return "BandwidthProbeAck"; }
   std::string operator()(const PlacementPropose& m) const {

@@ -3,6 +3,7 @@ import { useSignal } from '@preact/signals';
 import { useEffect, useMemo, useRef } from 'preact/hooks';
 import { splitStable, toHtml } from './markdown.js';
 import { attach, attached, detach, sees } from './pictures.js';
+import { heldText } from './ring.jsx';
 import { answering, connection, current, model, models, retry, send, stop } from './store.js';
 
 function Markdown({ text }) {
@@ -162,10 +163,20 @@ function Composer() {
   );
 }
 
+// Beside its name in the list: whether it is loaded or, where it came from a hub, on which disks it lies.
+function whereIs(one) {
+  if (one.loaded) return ' · loaded';
+  const holders = one.nodes ?? [];
+  if (one.downloading) return ' · downloading';
+  return holders.length ? ` · on ${holders.map((node) => node.name).join(', ')}` : '';
+}
+
 export function ModelPicker() {
+  const chosen = models.value.find((one) => one.id === model.value);
+  const holders = (chosen?.nodes ?? []).map((node) => `${node.name}: ${heldText(node)}`).join('\n');
   return (
-    <select aria-label="Model" value={model.value} onChange={(event) => { model.value = event.target.value; }}>
-      {models.value.map((one) => <option key={one.id} value={one.id}>{one.id}{one.loaded ? ' · loaded' : ''}</option>)}
+    <select aria-label="Model" title={holders || undefined} value={model.value} onChange={(event) => { model.value = event.target.value; }}>
+      {models.value.map((one) => <option key={one.id} value={one.id}>{one.id}{whereIs(one)}</option>)}
     </select>
   );
 }

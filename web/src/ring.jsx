@@ -77,6 +77,15 @@ function layersOf(view, id) {
   return stage ? `${stage.layer_begin}–${stage.layer_end - 1}` : '';
 }
 
+const spans = (list) => list.map((one) => (one.layer_end - one.layer_begin === 1 ? `${one.layer_begin}` : `${one.layer_begin}–${one.layer_end - 1}`)).join(', ');
+
+// What a node has on its disk of a model from a hub: "all of it", "layers 0–5 of 12, spare 6–11".
+export function heldText(held) {
+  if (held.complete) return 'all of it';
+  if (held.layers.length === 0) return 'a part';
+  return `layers ${spans(held.layers)} of ${held.layer_count}${held.spare.length ? `, spare ${spans(held.spare)}` : ''}`;
+}
+
 function NodeRow({ node, layers }) {
   return (
     <li class={node.state}>
@@ -85,6 +94,9 @@ function NodeRow({ node, layers }) {
         {[node.chip, `${formatBytes(node.memory_free_bytes)} of ${formatBytes(node.memory_total_bytes)} free`,
           layers && `layers ${layers}`, node.state !== 'alive' && node.state].filter(Boolean).join(' · ')}
       </div>
+      {(node.held ?? []).map((held) => (
+        <div class="facts held" key={held.source}>{held.model} on disk: {heldText(held)} · {formatBytes(held.held_bytes)}</div>
+      ))}
     </li>
   );
 }

@@ -1,0 +1,102 @@
+#include "download/store_keeper.h"
+
+#include <gtest/gtest.h>
+#include <openssl/evp.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "tensor/sparse_file.h"
+
+namespace exo {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string sha256(const std::string& bytes) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int length = 0;
+  EVP_Digest(bytes.data(), bytes.size(), digest, &length, EVP_sha256(), nullptr);
+  std::string hex = "sha256:";
+  for (unsigned int i = 0; i < length; ++i) {
+    char two[3];
+    std::snprintf(two, sizeof two, "%02x", digest[i]);
+    hex += two;
+  }
+  return hex;
+}
+
+class StoreKeeperTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / ("exo-keeper-" + std::to_string(getpid()));
+    fs::remove_all(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  StoreKeeper::Files open(const std::string& truth, bool becomes_whole = true) {
+    StoreKeeper::Files files;
+    files.push_back({SparseWriter::open(real_file_ops(), folder_ / "weights",
+                                        {truth.size(), sha256(truth), "c0ffee", {}})
+                         .value(),
+                     becomes_whole});
+    return files;
+  }
+  static void end(StoreKeeper& keeper) {
+    keeper.close();
+    while (!keeper.wait(1000)) {
+    }
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(StoreKeeperTest, HashingIsGivenUpAtOnceAndTheNextStartProvesWithoutAnotherByte) {
+  const std::string truth(96u << 20, 'x');
+  {
+    const auto files = open(truth);
+    ASSERT_TRUE(files[0].writer->write(0, truth).ok());
+    StoreKeeper keeper(files, real_world(), 1u << 20);
+    keeper.abandon();
+    while (!keeper.wait(1000)) {
+    }
+    EXPECT_TRUE(keeper.error().ok());
+    ASSERT_FALSE(files[0].writer->complete());
+    EXPECT_FALSE(files[0].writer->all_hashed());
+  }
+  const auto record = read_sparse_record(folder_ / "weights").value();
+  ASSERT_TRUE(record);
+  EXPECT_EQ(record->held.bytes(), truth.size()) << "what came is kept";
+  const auto files = open(truth);
+  StoreKeeper keeper(files, real_world(), 1u << 20);
+  end(keeper);
+  EXPECT_TRUE(keeper.error().ok());
+  EXPECT_TRUE(files[0].writer->complete());
+  EXPECT_TRUE(fs::exists(folder_ / "weights"));
+}
+
+TEST_F(StoreKeeperTest, APartIsFlushedButNotHashed) {
+  const std::string truth(1u << 20, 'y');
+  const auto files = open(truth, false);
+  ASSERT_TRUE(files[0].writer->write(0, truth.substr(0, 1000)).ok());
+  StoreKeeper keeper(files, real_world(), 1u << 20);
+  end(keeper);
+  EXPECT_TRUE(keeper.error().ok());
+  EXPECT_FALSE(files[0].writer->complete());
+  EXPECT_EQ(files[0].writer->hash_some(truth.size()).value(), 1000u) << "none of it was hashed yet";
+  EXPECT_EQ(read_sparse_record(folder_ / "weights").value()->held.bytes(), 1000u);
+}
+
+TEST_F(StoreKeeperTest, AWrongFileIsSaidAndThrownAway) {
+  const std::string truth(1u << 20, 'z');
+  const auto files = open(truth);
+  ASSERT_TRUE(files[0].writer->write(0, std::string(truth.size(), 'a')).ok());
+  StoreKeeper keeper(files, real_world(), 1u << 20);
+  end(keeper);
+  ASSERT_FALSE(keeper.error().ok());
+  EXPECT_EQ(keeper.error().error().code, ErrorCode::corrupt);
+  EXPECT_FALSE(fs::exists(folder_ / "weights"));
+}
+
+}  // namespace
+}  // namespace exo
