@@ -26,9 +26,7 @@ struct Int8 : Int8Avx2 {
     return Signed ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
                   : _mm256_maddubs_epi16(w, x);
   }
-  static __m256i add_pairs(__m256i words) {
-    return _mm256_madd_epi16(words, _mm256_set1_epi16(1));
-  }
+  static __m256i add_pairs(__m256i words) { return _mm256_madd_epi16(words, _mm256_set1_epi16(1)); }
   // Compilers like to keep the products and add them at the end: more than there are registers.
   static void add_now(__m256i& sum) { asm volatile("" : "+x"(sum)); }
 
