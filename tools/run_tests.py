@@ -70,7 +70,7 @@ def gtest_programs(preset):
     return sorted(found, key=lambda p: p.name)
 
 
-def run_gtest(program, label, timeout_s=1200, env=None, through=(), only="*"):
+def run_gtest(program, label, timeout_s=1200, env=None, through=(), only=None):
     """Runs a test program, if need be through an emulator; returns its test cases as gtest reports them."""
     global passed, failed, skipped
     name = f"{label}/{program.name}"
@@ -78,7 +78,7 @@ def run_gtest(program, label, timeout_s=1200, env=None, through=(), only="*"):
         return []
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
         started = time.time()
-        arguments = [*through, str(program), f"--gtest_filter={only}", f"--gtest_output=json:{report.name}"]
+        arguments = [*through, str(program), f"--gtest_output=json:{report.name}"] + ([f"--gtest_filter={only}"] if only else [])
         code, output = run(arguments, timeout_s, env)
         try:
             suites = json.loads(pathlib.Path(report.name).read_text())["testsuites"]

@@ -187,7 +187,6 @@ uint64_t PartDownloads::start(const std::string& source, const std::vector<Targe
   for (const Target& target : targets) {
     Part part;
     part.node = {target.node, target.name, target.shard, {}};
-    part.heard_us = options_.world->now_us();
     if (target.node == options_.self) {
       const auto local = fetch(source, target.shard);
       part.local_id = local.ok() ? *local : 0;
@@ -206,7 +205,9 @@ void PartDownloads::ask(uint64_t id, Together& together, bool cancel) {
     if (part.node.node == options_.self || status.state != State::running) continue;
     const bool linked =
         options_.send(part.node.node, PartRequest{id, together.source, part.node.shard, cancel});
-    if (options_.world->now_us() - part.heard_us > kSilentUs)
+    const int64_t now_us = options_.world->now_us();
+    if (part.waiting_since_us == 0) part.waiting_since_us = now_us;
+    if (now_us - part.waiting_since_us > kSilentUs)
       status = failed(unavailable(linked ? "it does not answer" : "it is not linked any more"));
   }
 }
@@ -263,7 +264,7 @@ void PartDownloads::on_status(const NodeId& from, const PartStatus& told) {
   if (found == together_.end()) return;
   for (Part& part : found->second.parts) {
     if (part.node.node != from) continue;
-    part.heard_us = options_.world->now_us();
+    part.waiting_since_us = 0;
     DownloadStatus& status = part.node.status;
     status.state = to_state(told.state);
     status.error = told.error;

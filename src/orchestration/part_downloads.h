@@ -59,7 +59,7 @@ class PartDownloads {
  private:
   struct Part {
     NodePart node;
-    int64_t heard_us = 0;
+    int64_t waiting_since_us = 0;  // for an answer; 0: for none
     uint64_t local_id = 0;  // of Downloads, when it is this node's own
   };
   struct Together {
