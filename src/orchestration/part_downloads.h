@@ -60,7 +60,7 @@ class PartDownloads {
   struct Part {
     NodePart node;
     int64_t waiting_since_us = 0;  // for an answer; 0: for none
-    uint64_t local_id = 0;  // of Downloads, when it is this node's own
+    uint64_t local_id = 0;         // of Downloads, when it is this node's own
   };
   struct Together {
     std::string source;
