@@ -1,7 +1,6 @@
 #include "download/sparse_store.h"
 
 #include <gtest/gtest.h>
-#include <openssl/evp.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -14,19 +13,6 @@ namespace exo {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string sha256(const std::string& bytes) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int length = 0;
-  EVP_Digest(bytes.data(), bytes.size(), digest, &length, EVP_sha256(), nullptr);
-  std::string hex;
-  for (unsigned int i = 0; i < length; ++i) {
-    char two[3];
-    std::snprintf(two, sizeof two, "%02x", digest[i]);
-    hex += two;
-  }
-  return "sha256:" + hex;
-}
 
 class SparseStoreTest : public testing::Test {
  protected:

@@ -1,30 +1,17 @@
 #include "download/store_keeper.h"
 
 #include <gtest/gtest.h>
-#include <openssl/evp.h>
 #include <unistd.h>
 
 #include <filesystem>
 
+#include "download/test_hub.h"
 #include "tensor/sparse_file.h"
 
 namespace exo {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string sha256(const std::string& bytes) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int length = 0;
-  EVP_Digest(bytes.data(), bytes.size(), digest, &length, EVP_sha256(), nullptr);
-  std::string hex = "sha256:";
-  for (unsigned int i = 0; i < length; ++i) {
-    char two[3];
-    std::snprintf(two, sizeof two, "%02x", digest[i]);
-    hex += two;
-  }
-  return hex;
-}
 
 class StoreKeeperTest : public testing::Test {
  protected:

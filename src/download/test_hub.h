@@ -2,10 +2,12 @@
 // command. One thread, but for DyingOps.
 #pragma once
 
+#include <openssl/evp.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdio>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -154,6 +156,20 @@ class DyingOps final : public TestFileOps {
   int left_;
   std::map<int, std::vector<std::pair<uint64_t, size_t>>> unsynced_;
 };
+
+// As the hub's list gives it.
+inline std::string sha256(const std::string& bytes) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int length = 0;
+  EVP_Digest(bytes.data(), bytes.size(), digest, &length, EVP_sha256(), nullptr);
+  std::string hex = "sha256:";
+  for (unsigned int i = 0; i < length; ++i) {
+    char two[3];
+    std::snprintf(two, sizeof two, "%02x", digest[i]);
+    hex += two;
+  }
+  return hex;
+}
 
 // A checkpoint of two layers of so many distinct bytes each.
 inline std::string two_layer_safetensors(size_t bytes) {
