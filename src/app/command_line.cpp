@@ -316,16 +316,20 @@ void add_probe_verbs(CLI::App& app, CommandLine& out) {
   add_json(bench, out);
   add_model_flags(*bench, out.node);
 
-  CLI::App* debug = add_verb(
-      app, out, "debug", "Probes for maintainers: tokenize, template, logits, generate, embed",
-      "  exo debug tokenize --model DIR < texts.jsonl\n"
-      "  exo debug template --model DIR --now 2025-03-09T14:05:07 < conversations.jsonl\n"
-      "  exo debug logits --model DIR --tokens 1,2,3 --out logits.npy --exact\n"
-      "  exo debug generate --model DIR --tokens 1,2,3 -n 32 --shards 0:5,5:12\n"
-      "  exo debug embed --model DIR --text 'A sentence' --out embedding.npy --exact");
-  debug->add_option("what", out.debug.what, "tokenize, template, logits, generate or embed")
+  CLI::App* debug =
+      add_verb(app, out, "debug",
+               "Probes for maintainers: tokenize, template, logits, generate, embed, perplexity",
+               "  exo debug tokenize --model DIR < texts.jsonl\n"
+               "  exo debug template --model DIR --now 2025-03-09T14:05:07 < conversations.jsonl\n"
+               "  exo debug logits --model DIR --tokens 1,2,3 --out logits.npy --exact\n"
+               "  exo debug generate --model DIR --tokens 1,2,3 -n 32 --shards 0:5,5:12\n"
+               "  exo debug embed --model DIR --text 'A sentence' --out embedding.npy --exact\n"
+               "  exo debug perplexity --model model-q4_k.gguf < text.txt");
+  debug
+      ->add_option("what", out.debug.what,
+                   "tokenize, template, logits, generate, embed or perplexity")
       ->required()
-      ->check(CLI::IsMember({"tokenize", "template", "logits", "generate", "embed"}));
+      ->check(CLI::IsMember({"tokenize", "template", "logits", "generate", "embed", "perplexity"}));
   debug->add_option("--model", out.debug.model, "Checkpoint folder or .gguf file")->required();
   debug->add_option("--tokens", out.debug.tokens, "Token ids, comma separated");
   debug->add_option("--shards", out.debug.shards,
@@ -339,7 +343,14 @@ void add_probe_verbs(CLI::App& app, CommandLine& out) {
                    "image tokens in --tokens stand for")
       ->allow_extra_args(false)
       ->check(CLI::ExistingFile);
-  debug->add_option("--text", out.debug.text, "embed: a text in place of --tokens");
+  debug->add_option("--text", out.debug.text,
+                    "embed, perplexity: a text in place of --tokens (perplexity: or of standard "
+                    "input)");
+  debug
+      ->add_option("--window", out.debug.window,
+                   "perplexity: tokens that see each other; at most the model's context")
+      ->check(CLI::Range(2, 1 << 20))
+      ->capture_default_str();
   debug->add_option("--token-types", out.debug.token_types, "embed: one for each of --tokens");
   debug
       ->add_option("--pooling", out.debug.pooling,

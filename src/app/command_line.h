@@ -87,7 +87,7 @@ struct ConvertFlags {
 };
 
 struct DebugFlags {
-  std::string what;  // tokenize, template, logits, generate, embed
+  std::string what;  // tokenize, template, logits, generate, embed, perplexity
   std::string model;
   std::string tokens;  // "1,2,3"
   std::string token_types;
@@ -98,6 +98,7 @@ struct DebugFlags {
   std::string out;
   std::string now;
   int count = 32;
+  int window = 512;  // tokens
   bool decode = false;
 };
 

@@ -14,6 +14,7 @@
 #include "app/npy.h"
 #include "app/verbs.h"
 #include "base/world.h"
+#include "inference/perplexity.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -182,14 +183,45 @@ Result<void> print_greedy(const CommandLine& line) {
   return {};
 }
 
+Result<std::string> all_input() {
+  constexpr size_t kMostBytes = 256u << 20;
+  std::string text;
+  char buffer[1 << 16];
+  while (const size_t got = std::fread(buffer, 1, sizeof buffer, stdin)) {
+    if (text.size() + got > kMostBytes)
+      return invalid_argument("the text on standard input is longer than 256 MB");
+    text.append(buffer, got);
+  }
+  return text;
+}
+
+Result<void> print_perplexity(const CommandLine& line) {
+  const DebugFlags& flags = line.debug;
+  std::vector<TokenId> ids;
+  if (flags.tokens.empty()) {
+    const std::string text = flags.text.empty() ? TRY(all_input()) : flags.text;
+    ids = TRY(load_model_tokenizer(flags.model))->encode_with_special(text);
+  } else {
+    ids = TRY(parse_ids(flags));
+  }
+  LocalRing ring = TRY(load_local_ring(flags.model, line.node, flags.shards, flags.window));
+  const Perplexity found =
+      TRY(perplexity(ring, ids, std::min(flags.window, ring.context_length())));
+  print_json(JsonObject{{"perplexity", found.value},
+                        {"standard_error", found.standard_error},
+                        {"tokens", found.tokens}});
+  return {};
+}
+
 }  // namespace
 
 int run_debug(const CommandLine& line) {
   if (line.debug.what == "tokenize") return debug_tokenize(line.debug);
   if (line.debug.what == "template") return debug_template(line.debug);
-  const Result<void> done = line.debug.what == "logits"  ? write_logits(line)
-                            : line.debug.what == "embed" ? write_embedding(line)
-                                                         : print_greedy(line);
+  const Result<void> done = line.debug.what == "logits"       ? write_logits(line)
+                            : line.debug.what == "embed"      ? write_embedding(line)
+                            : line.debug.what == "perplexity" ? print_perplexity(line)
+                                                              : print_greedy(line);
   return done.ok() ? 0 : fail(done.error());
 }
 
