@@ -1,4 +1,7 @@
 // Paged attention of the cpu backend: tasks are (rows of one sequence, KV head).
+//
+// A block of V is [keys, v_dim]; a block of K lies transposed, [k_dim, keys], so that the kernel
+// has a vector of keys for each dimension. Nobody but this file and the kernel sees it.
 #include <algorithm>
 #include <cstring>
 #include <numeric>
@@ -9,8 +12,8 @@
 namespace exo::cpu {
 namespace {
 
-constexpr int kTileRows = 32;  // keys of a tile where nothing is paged
-constexpr int kVectors = 32;   // queries of a task, so that a KV tile is widened once for many
+constexpr int kTileRows = 64;  // keys of a block where nothing is paged
+constexpr int kVectors = 36;   // queries of a task, so that a KV tile is widened once for many
 
 struct Task {
   const AttentionSpan* span;
@@ -55,17 +58,30 @@ AttendArgs common_args(const Tensor& q, const KvLayer& layer, const AttentionPar
 
 }  // namespace
 
-void CpuOps::write_rows(const Tensor& kv, const Tensor& rows, const AttentionSpan& span,
-                        int64_t row) {
+void CpuOps::write_row(const Tensor& kv, const Tensor& rows, const AttentionSpan& span, int64_t row,
+                       bool transposed) {
   const int64_t position = span.first_position + row, block_size = kv.shape[2], dim = kv.shape[3];
   const int64_t block = span.blocks[static_cast<size_t>(position / block_size)];
+  const int64_t slot = position % block_size, step = transposed ? block_size : 1;
   const float* from = floats(rows) + (span.row_begin + row) * rows.width();
-  for (int64_t head = 0; head < kv.shape[1]; ++head) {
-    const int64_t at = ((block * kv.shape[1] + head) * block_size + position % block_size) * dim;
+  for (int64_t head = 0; head < kv.shape[1]; ++head, from += dim) {
+    const int64_t tile = (block * kv.shape[1] + head) * block_size * dim;
+    const int64_t at = tile + (transposed ? slot : slot * dim);
     if (kv.dtype == DType::f16)
-      kernels_.to_f16(from + head * dim, dim, buffer_of(kv).as<uint16_t>() + at);
+      write_half(from, dim, step, buffer_of(kv).as<uint16_t>() + at);
     else
-      std::copy_n(from + head * dim, dim, mutable_floats(kv) + at);
+      for (int64_t d = 0; d < dim; ++d) mutable_floats(kv)[at + d * step] = from[d];
+  }
+}
+
+void CpuOps::write_half(const float* from, int64_t count, int64_t step, uint16_t* to) {
+  if (step == 1) return kernels_.to_f16(from, count, to);
+  constexpr int64_t kPart = 16;
+  uint16_t part[kPart];
+  for (int64_t i = 0; i < count; i += kPart) {
+    const int64_t n = std::min(kPart, count - i);
+    kernels_.to_f16(from + i, n, part);
+    for (int64_t j = 0; j < n; ++j) to[(i + j) * step] = part[j];
   }
 }
 
@@ -78,8 +94,8 @@ void CpuOps::kv_write(KvLayer& layer, const Tensor& k, const Tensor& v,
   for (const AttentionSpan& span : spans) {
     threads_.parallel_for(span.row_count, 16, [&](int64_t begin, int64_t end, int) {
       for (int64_t row = begin; row < end; ++row) {
-        write_rows(layer.k, k, span, row);
-        write_rows(layer.v, v, span, row);
+        write_row(layer.k, k, span, row, true);
+        write_row(layer.v, v, span, row, false);
       }
     });
   }

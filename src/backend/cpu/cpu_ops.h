@@ -105,7 +105,10 @@ class CpuOps : public Ops {
     bool all = false;  // every row sees its whole span
   };
   Tensor attend(const AttendCall& call, Tensor out);
-  void write_rows(const Tensor& kv, const Tensor& rows, const AttentionSpan& span, int64_t row);
+  // Row `row` of a span into its place in the cache; `transposed` as K lies there.
+  void write_row(const Tensor& kv, const Tensor& rows, const AttentionSpan& span, int64_t row,
+                 bool transposed);
+  void write_half(const float* from, int64_t count, int64_t step, uint16_t* to);
 
   const Kernels kernels_;
   const bool exact_;

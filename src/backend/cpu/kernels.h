@@ -50,9 +50,9 @@ struct AttendArgs {
   int64_t q_stride = 0;
   float* out = nullptr;  // likewise with v_dim
   int64_t out_stride = 0;
-  const std::byte* k = nullptr;  // block b of this KV head at k + b * k_block_stride
-  const std::byte* v = nullptr;
-  int64_t k_block_stride = 0;  // bytes
+  const std::byte* k = nullptr;  // block b of this KV head at k + b * k_block_stride: [k_dim, keys]
+  const std::byte* v = nullptr;  // likewise, [keys, v_dim]
+  int64_t k_block_stride = 0;    // bytes
   int64_t v_block_stride = 0;
   const int32_t* blocks = nullptr;  // block table
   const float* sinks = nullptr;     // [group] or null
@@ -68,9 +68,14 @@ struct AttendArgs {
   std::byte* scratch = nullptr;  // attend_scratch_bytes(...), 64-byte aligned
 };
 
-inline int64_t attend_scratch_bytes(int64_t vectors, int64_t block_size, int64_t k_dim,
-                                    int64_t v_dim) {
-  return 4 * (block_size * (k_dim + v_dim) + vectors * (k_dim + v_dim + block_size + 2)) + 8 * 64;
+// Keys are taken by tiles of whole blocks, about 64 keys: the softmax of a row is done tile by
+// tile.
+constexpr int attend_tile_keys(int block_size) {
+  return block_size < 64 ? 64 / block_size * block_size : block_size;
+}
+
+inline int64_t attend_scratch_bytes(int64_t vectors, int block_size, int64_t k_dim, int64_t v_dim) {
+  return 4 * vectors * (k_dim + v_dim + attend_tile_keys(block_size) + 2) + 5 * 64;
 }
 
 struct LayerNormArgs {

@@ -4,6 +4,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd_avx512.inc"
 #include "backend/cpu/float_kernels.inc"
+#include "backend/cpu/attention_kernels.inc"
 // clang-format on
 
 namespace exo::cpu {
@@ -11,6 +12,7 @@ namespace exo::cpu {
 void fill_avx512(Kernels& kernels) {
   kernels.level = "avx512";
   fill_float_kernels(kernels);
+  kernels.attend = attend;
 }
 
 }  // namespace exo::cpu

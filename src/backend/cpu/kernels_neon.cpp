@@ -4,6 +4,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd_neon.inc"
 #include "backend/cpu/float_kernels.inc"
+#include "backend/cpu/attention_kernels.inc"
 #include "backend/cpu/int8_neon.inc"
 // clang-format on
 
@@ -41,6 +42,7 @@ namespace exo::cpu {
 void fill_neon(Kernels& kernels) {
   kernels.level = "neon";
   fill_float_kernels(kernels);
+  kernels.attend = attend;
   fill_interleaved_kernels(kernels);
 }
 

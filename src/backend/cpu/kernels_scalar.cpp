@@ -4,6 +4,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd_scalar.inc"
 #include "backend/cpu/float_kernels.inc"
+#include "backend/cpu/attention_kernels.inc"
 // clang-format on
 
 namespace exo::cpu {
@@ -66,6 +67,7 @@ namespace exo::cpu {
 void fill_scalar(Kernels& kernels) {
   kernels.level = "scalar";
   fill_float_kernels(kernels);
+  kernels.attend = attend;
   fill_interleaved_kernels(kernels);
 }
 
