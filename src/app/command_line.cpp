@@ -291,7 +291,7 @@ void add_convert(CLI::App& app, CommandLine& out) {
   add_json(convert, out);
 }
 
-void add_probe_verbs(CLI::App& app, CommandLine& out) {
+void add_bench(CLI::App& app, CommandLine& out) {
   CLI::App* bench =
       add_verb(app, out, "bench", "Measure prefill and decode on this device",
                "  exo bench demo\n  exo bench model.gguf -p 512 -n 128 -b 8 --threads 4 --json");
@@ -315,7 +315,9 @@ void add_probe_verbs(CLI::App& app, CommandLine& out) {
                   "Compute nothing: the cost of everything around the arithmetic");
   add_json(bench, out);
   add_model_flags(*bench, out.node);
+}
 
+void add_debug(CLI::App& app, CommandLine& out) {
   CLI::App* debug =
       add_verb(app, out, "debug",
                "Probes for maintainers: tokenize, template, logits, generate, embed, perplexity",
@@ -382,7 +384,8 @@ std::variant<CommandLine, int> parse_command_line(int argc, char** argv) {
   add_cluster_verbs(app, out);
   add_admission_verbs(app, out);
   add_convert(app, out);
-  add_probe_verbs(app, out);
+  add_bench(app, out);
+  add_debug(app, out);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -69,7 +69,7 @@ class LocalRing {
 
   int vocab_size() const { return card_.vocab_size; }
   int context_length() const { return context_length_; }  // tokens: of the model and of its KV room
-  int image_size() const { return card_.image_size; }  // 0: it does not see pictures
+  int image_size() const { return card_.image_size; }     // 0: it does not see pictures
   uint64_t memory_used_bytes() const;
 
  private:
