@@ -146,6 +146,11 @@ std::vector<OpCase> all_cases() {
                                            .spans = {{13, 20}, {99, 1}, {0, 3}}}));
   all.push_back(cases::attention("window", {.window = 24, .spans = {{70, 9}, {0, 30}, {23, 1}}}));
   all.push_back(cases::attention(
+      "long",
+      {.heads = 8, .kv_heads = 2, .k_dim = 64, .v_dim = 64, .spans = {{230, 61}, {191, 1}}}));
+  all.push_back(cases::attention(
+      "long_window", {.k_dim = 33, .v_dim = 17, .window = 70, .spans = {{230, 9}, {127, 2}}}));
+  all.push_back(cases::attention(
       "wide_group", {.heads = 40, .kv_heads = 1, .k_dim = 80, .v_dim = 128, .spans = {{33, 3}}}));
   all.push_back(cases::attention(
       "cap_sinks",
@@ -271,8 +276,9 @@ TEST(OpsConformance, ARowOfAMatmulDoesNotDependOnItsCompany) {
 }
 
 TEST(OpsConformance, ARowOfAttentionDoesNotDependOnItsChunk) {
+  constexpr int kRows = 141;
   const cases::AttentionShape shape{
-      .heads = 8, .k_dim = 40, .v_dim = 72, .window = 29, .sinks = true, .spans = {{0, 61}}};
+      .heads = 8, .k_dim = 40, .v_dim = 72, .window = 79, .sinks = true, .spans = {{0, kRows}}};
   for (const BackendOptions& options : cpu_options()) {
     const auto backend = make_backend("cpu", options).value();
     auto in = cases::attention_inputs(*backend, shape);
@@ -284,8 +290,8 @@ TEST(OpsConformance, ARowOfAttentionDoesNotDependOnItsChunk) {
       const Tensor q = backend->ops().gather_rows(in.q, rows);
       return values_of(*backend, backend->ops().attention(q, in.layer, {&span, 1}, in.params));
     };
-    const std::vector<float> all = run(0, 61);
-    for (int row = 0; row < 61; ++row)
+    const std::vector<float> all = run(0, kRows);
+    for (int row = 0; row < kRows; ++row)
       expect_same_row(all, static_cast<size_t>(row), run(row, 1), options.isa);
   }
 }

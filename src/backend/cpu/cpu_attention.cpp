@@ -1,4 +1,4 @@
-// Paged attention of the cpu backend: tasks are (rows of one sequence, KV head).
+// Paged attention of the cpu backend: tasks are (rows of one sequence, heads that share a KV head).
 //
 // A block of V is [keys, v_dim]; a block of K lies transposed, [k_dim, keys], so that the kernel
 // has a vector of keys for each dimension. Nobody but this file and the kernel sees it.
@@ -20,16 +20,21 @@ struct Task {
   int row_begin;  // in the span
   int row_end;
   int kv_head;
+  int head_begin;  // of those that share it
+  int head_end;
 };
 
 std::vector<Task> make_tasks(std::span<const AttentionSpan> spans, const AttentionParams& params) {
   const int group = params.heads / params.kv_heads;
-  const int rows = std::max(1, kVectors / group);
+  const int parts = (group + kVectors - 1) / kVectors, heads = (group + parts - 1) / parts;
+  const int rows = std::max(1, kVectors / heads);
   std::vector<Task> tasks;
   for (const AttentionSpan& span : spans)
-    for (int begin = 0; begin < span.row_count; begin += rows)
-      for (int head = 0; head < params.kv_heads; ++head)
-        tasks.push_back({&span, begin, std::min(begin + rows, span.row_count), head});
+    for (int row = 0; row < span.row_count; row += rows)
+      for (int kv_head = 0; kv_head < params.kv_heads; ++kv_head)
+        for (int head = 0; head < group; head += heads)
+          tasks.push_back({&span, row, std::min(row + rows, span.row_count), kv_head, head,
+                           std::min(head + heads, group)});
   return tasks;
 }
 
@@ -136,15 +141,16 @@ Tensor CpuOps::attend(const AttendCall& call, Tensor out) {
   const AttentionParams& params = call.params;
   const AttendArgs common = common_args(q, layer, params, out);
   const std::vector<Task> tasks = make_tasks(call.spans, params);
-  const int64_t vectors = std::max(kVectors, common.group);
-  const int64_t bytes = attend_scratch_bytes(vectors, layer.block_size, params.k_dim, params.v_dim);
+  const int64_t bytes =
+      attend_scratch_bytes(kVectors, layer.block_size, params.k_dim, params.v_dim);
   reserve_scratch(bytes);
   const auto count = static_cast<int64_t>(tasks.size());
   threads_.parallel_for(count, 1, [&](int64_t begin, int64_t, int worker) {
     const Task& task = tasks[static_cast<size_t>(begin)];
     const int64_t row = task.span->row_begin + task.row_begin;
-    const int64_t head = static_cast<int64_t>(task.kv_head) * common.group;
+    const int64_t head = static_cast<int64_t>(task.kv_head) * common.group + task.head_begin;
     AttendArgs args = common;
+    args.group = task.head_end - task.head_begin;
     args.q = floats(q) + row * q.width() + head * params.k_dim;
     args.out = mutable_floats(out) + row * out.width() + head * params.v_dim;
     args.k = buffer_of(layer.k).data() + task.kv_head * tile_bytes(layer.k);
