@@ -6,8 +6,9 @@ usage: bench/versus_llama.py LLAMA_BIN MODEL.gguf... [--exo build/release/exo] [
 
 LLAMA_BIN is the folder of llama.cpp's `llama-bench` and `llama-batched-bench`, built natively
 (-DGGML_NATIVE=ON). Both programs are pinned to the first T cores. Each round starts them anew and takes one
-measurement of each kind. With --streams, n tokens are decoded for that many sequences together instead, behind
-prompts of 16 tokens. Linux only (taskset).
+measurement of each kind; exo also reads as much memory as the weights take, plainly, and the last column says how much
+of that speed its decode reaches (of a model with experts, which does not read all of them: more). With --streams, n
+tokens are decoded for that many sequences together instead, behind prompts of 16 tokens. Linux only (taskset).
 """
 import argparse, json, os, pathlib, statistics, subprocess
 
@@ -24,8 +25,8 @@ def run(cores, *command):
 
 def exo(args, model, threads, prompt, streams):
     out = json.loads(run(threads, args.exo, "bench", model, "-p", prompt, "-n", args.n, "-d", args.d, "-b", streams,
-                         "-r", 1, "--threads", threads, "--json"))
-    return out["prefill"]["tokens_per_s"], out["decode"]["tokens_per_s"]
+                         "-r", 1, "--threads", threads, "--read-bandwidth", "--json"))
+    return out["prefill"]["tokens_per_s"], out["decode"]["tokens_per_s"], out["read"]["decode_share"]
 
 
 def llama_one(args, model, threads):
@@ -46,7 +47,8 @@ def llama_streams(args, model, threads, streams):
 def report(args, model, threads, works, rounds):
     for kind, work in works:
         theirs, ours = (statistics.median(r[who][kind] for r in rounds) for who in (0, 1))
-        print(f"| {pathlib.Path(model).stem} | {threads} | {work} | {theirs:.1f} | {ours:.1f} | {ours / theirs:.2f} |",
+        share = f"{statistics.median(ours[2] for _, ours in rounds):.2f}" if work.startswith("decode") else "-"
+        print(f"| {pathlib.Path(model).stem} | {threads} | {work} | {theirs:.1f} | {ours:.1f} | {ours / theirs:.2f} | {share} |",
               flush=True)
 
 
@@ -62,7 +64,7 @@ def main():
     parser.add_argument("--streams", default="")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
-    print("| model | threads | work | llama.cpp, tokens/s | exo, tokens/s | ratio |\n|---|---|---|---|---|---|")
+    print("| model | threads | work | llama.cpp, tokens/s | exo, tokens/s | ratio | of a plain read |\n|---|---|---|---|---|---|---|")
     behind = f" behind {args.d}" if args.d else ""
     for model in args.models:
         for threads in map(int, args.threads.split(",")):

@@ -8,7 +8,7 @@ ThreadSanitizer over everything they can run on, fuzzing, each header alone, and
 --arm does none of this: it cross-builds everything for ARM64 and runs, under qemu, what depends on the processor
 (tools/arm_tests.py).
 """
-import json, os, pathlib, re, subprocess, sys, tempfile, time
+import concurrent.futures, json, os, pathlib, re, subprocess, sys, tempfile, time
 
 import arm_tests
 
@@ -19,6 +19,7 @@ ONLY = re.compile(sys.argv[sys.argv.index("--only") + 1]) if "--only" in sys.arg
 ASAN_TESTS = ["test_base", "test_core", "test_tensor", "test_text", "test_media", "test_networking", "sim_test"]
 TSAN_TESTS = ["test_base", "test_download", "test_inference", "test_orchestration", "sim_test"]  # gRPC is not instrumented
 FUZZ_SECONDS = 60
+SHARDED = ["golden_test"]  # an hour under a sanitizer: there in as many processes as there are cores
 
 passed, failed, skipped, failures = 0, 0, 0, []
 
@@ -70,20 +71,34 @@ def gtest_programs(preset):
     return sorted(found, key=lambda p: p.name)
 
 
-def run_gtest(program, label, timeout_s=1200, env=None, through=(), only=None):
+def gtest_report(arguments, timeout_s, env):
+    """(exit code, output, test suites) of one process of a test program."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as report:
+        code, output = run([*arguments, f"--gtest_output=json:{report.name}"], timeout_s, env)
+        try:
+            return code, output, json.loads(pathlib.Path(report.name).read_text())["testsuites"]
+        except (ValueError, KeyError):
+            return code, output, []
+
+
+def gtest_shards(count, arguments, timeout_s, env):
+    """The same of `count` processes at once that share the tests."""
+    def one(index):
+        return gtest_report(arguments, timeout_s, {**(env or {}), "GTEST_TOTAL_SHARDS": str(count), "GTEST_SHARD_INDEX": str(index)})
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        codes, outputs, suites = zip(*pool.map(one, range(count)))
+    return max(codes, key=abs), "\n".join(outputs), [suite for some in suites for suite in some]
+
+
+def run_gtest(program, label, timeout_s=1200, env=None, through=(), only=None, shards=1):
     """Runs a test program, if need be through an emulator; returns its test cases as gtest reports them."""
     global passed, failed, skipped
     name = f"{label}/{program.name}"
     if not wanted(name):
         return []
-    with tempfile.NamedTemporaryFile(suffix=".json") as report:
-        started = time.time()
-        arguments = [*through, str(program), f"--gtest_output=json:{report.name}"] + ([f"--gtest_filter={only}"] if only else [])
-        code, output = run(arguments, timeout_s, env)
-        try:
-            suites = json.loads(pathlib.Path(report.name).read_text())["testsuites"]
-        except (ValueError, KeyError):
-            suites = []
+    started = time.time()
+    code, output, suites = gtest_shards(shards, [*through, str(program), *([f"--gtest_filter={only}"] if only else [])],
+                                        timeout_s, env)
     good = bad = out = 0
     for suite in suites:
         for case in suite["testsuite"]:
@@ -129,18 +144,22 @@ def run_lines(name, arguments, timeout_s=900, env=None):
         record(name, False, f"exit code {code}")
 
 
+def sanitized(preset, programs, options):
+    cores = os.cpu_count() or 1
+    for program in programs:
+        sharded = program.name in SHARDED
+        run_gtest(program, preset, 7200 if sharded else 3600, options, shards=cores if sharded else 1)
+
+
 def sanitizers():
     if build("asan", [] if FULL else ASAN_TESTS):
-        for program in gtest_programs("asan"):
-            if FULL or program.name in ASAN_TESTS:
-                run_gtest(program, "asan", 3600, {"ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1", "LSAN_OPTIONS": f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0"})
+        sanitized("asan", [p for p in gtest_programs("asan") if FULL or p.name in ASAN_TESTS],
+                  {"ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1",
+                   "LSAN_OPTIONS": f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0"})
     if FULL and build("ubsan"):
-        for program in gtest_programs("ubsan"):
-            run_gtest(program, "ubsan", 3600, {"UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"})
+        sanitized("ubsan", gtest_programs("ubsan"), {"UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"})
     if FULL and build("tsan", TSAN_TESTS):
-        for program in gtest_programs("tsan"):
-            if program.name in TSAN_TESTS:
-                run_gtest(program, "tsan", 3600, {"TSAN_OPTIONS": "halt_on_error=1"})
+        sanitized("tsan", [p for p in gtest_programs("tsan") if p.name in TSAN_TESTS], {"TSAN_OPTIONS": "halt_on_error=1"})
 
 
 def end_to_end():

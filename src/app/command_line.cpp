@@ -311,6 +311,8 @@ void add_bench(CLI::App& app, CommandLine& out) {
   bench->add_option("-r", out.bench.repetitions, "Repetitions; the median is reported")
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
+  bench->add_flag("--read-bandwidth", out.bench.read_bandwidth,
+                  "Also read as much memory as the weights take, plainly: the limit of decode");
   bench->add_flag("--null", out.bench.null_backend,
                   "Compute nothing: the cost of everything around the arithmetic");
   add_json(bench, out);

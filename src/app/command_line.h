@@ -76,6 +76,7 @@ struct BenchFlags {
   int batch = 1;
   int depth_tokens = 0;
   int repetitions = 3;
+  bool read_bandwidth = false;
   bool null_backend = false;
 };
 

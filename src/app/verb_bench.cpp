@@ -10,6 +10,7 @@
 #include "app/console.h"
 #include "app/local_model.h"
 #include "app/verbs.h"
+#include "inference/device_probe.h"
 
 namespace exo {
 namespace {
@@ -23,6 +24,12 @@ struct Measured {
   BenchResult last;
   double prefill_per_s = 0;
   double decode_per_s = 0;
+  uint64_t step_bytes = 0;
+  double read_gb_per_s = 0;  // 0 = not measured
+  // How far one sequence's decode is from reading the weights as fast as memory can be read.
+  double share_of_read() const {
+    return decode_per_s / last.sequences * static_cast<double>(step_bytes) * 1e-9 / read_gb_per_s;
+  }
 };
 
 Result<Measured> measure(const CommandLine& line) {
@@ -33,6 +40,7 @@ Result<Measured> measure(const CommandLine& line) {
   const int per_sequence = shape.depth_tokens + shape.prompt_tokens + shape.output_tokens + 32;
   LocalRing ring = TRY(load_local_ring(line.bench.model, node, "", per_sequence * shape.sequences));
   Measured measured;
+  measured.step_bytes = ring.step_bytes();
   std::vector<double> prefill, decode;
   for (int i = 0; i < line.bench.repetitions; ++i) {
     measured.last = TRY(ring.bench(shape));
@@ -49,11 +57,19 @@ Result<Measured> measure(const CommandLine& line) {
   return measured;
 }
 
+// After the model is gone from memory.
+Result<Measured> measure_all(const CommandLine& line) {
+  Measured measured = TRY(measure(line));
+  if (line.bench.read_bandwidth)
+    measured.read_gb_per_s = measure_stream(measured.step_bytes, line.node.threads);
+  return measured;
+}
+
 JsonObject to_json(const CommandLine& line, const Measured& measured) {
   const auto part = [](int tokens, double per_s) {
     return JsonObject{{"tokens", tokens}, {"tokens_per_s", per_s}};
   };
-  return {
+  JsonObject json = {
       {"model", line.bench.model},
       {"engine", line.bench.null_backend ? "null" : line.node.inference_engine},
       {"threads", line.node.threads > 0 ? line.node.threads
@@ -63,12 +79,17 @@ JsonObject to_json(const CommandLine& line, const Measured& measured) {
       {"repetitions", line.bench.repetitions},
       {"prefill", part(measured.last.prompt_tokens, measured.prefill_per_s)},
       {"decode", part(measured.last.output_tokens, measured.decode_per_s)}};
+  if (measured.read_gb_per_s > 0)
+    json["read"] = JsonObject{{"bytes", measured.step_bytes},
+                              {"gb_per_s", measured.read_gb_per_s},
+                              {"decode_share", measured.share_of_read()}};
+  return json;
 }
 
 }  // namespace
 
 int run_bench(const CommandLine& line) {
-  const Result<Measured> measured = measure(line);
+  const Result<Measured> measured = measure_all(line);
   if (!measured.ok()) return fail(measured.error());
   const BenchResult& last = measured->last;
   if (last.prompt_tokens < line.bench.prompt_tokens ||
@@ -91,6 +112,11 @@ int run_bench(const CommandLine& line) {
                            row("tg", last.output_tokens, measured->decode_per_s)})
                  .c_str(),
              stdout);
+  if (measured->read_gb_per_s > 0)
+    fmt::print(
+        "memory is read at {:.1f} GB/s; decode takes its {} of weights at {:.0f} % of that\n",
+        measured->read_gb_per_s, format_bytes(measured->step_bytes),
+        measured->share_of_read() * 100);
   return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/cpu/cpu_memory.h"
 #include "backend/cpu/isa.h"
 #include "backend/ops.h"
 #include "inference/device_probe_system.h"
@@ -38,20 +39,23 @@ double on_threads(int threads, const Work& work) {
   return std::accumulate(results.begin(), results.end(), 0.0);
 }
 
+void read_once(std::span<const uint64_t> numbers) {
+  uint64_t sums[8] = {};
+  for (size_t i = 0; i + 8 <= numbers.size(); i += 8)
+    for (size_t lane = 0; lane < 8; ++lane) sums[lane] += numbers[i + lane];
+  volatile uint64_t sink = std::accumulate(sums, sums + 8, uint64_t{0});
+  (void)sink;
+}
+
 // Bytes per second of one thread that reads its buffer over and over.
 double read_rate(size_t bytes) {
-  std::vector<uint64_t> buffer(bytes / sizeof(uint64_t), 1);
-  uint64_t sums[8] = {};
-  volatile uint64_t sink = 0;
+  const std::vector<uint64_t> buffer(bytes / sizeof(uint64_t), 1);
   uint64_t passes = 0;
   const auto start = Clock::now();
   do {
-    for (size_t i = 0; i + 8 <= buffer.size(); i += 8)
-      for (size_t lane = 0; lane < 8; ++lane) sums[lane] += buffer[i + lane];
+    read_once(buffer);
     ++passes;
   } while (Clock::now() - start < kReadTime);
-  sink = std::accumulate(sums, sums + 8, uint64_t{0});
-  (void)sink;
   return static_cast<double>(passes) * static_cast<double>(bytes) / seconds_since(start);
 }
 
@@ -111,6 +115,27 @@ DeviceSpeed measure_speed(int threads) {
   speed.read_bandwidth_gb_per_s = on_threads(count, [&] { return read_rate(bytes); }) * 1e-9;
   speed.gemm_gflops = gemm_rate(count) * 1e-9;
   return speed;
+}
+
+double measure_stream(uint64_t bytes, int threads) {
+  constexpr int kPasses = 3;
+  const auto count = static_cast<size_t>(threads > 0 ? threads : core_count());
+  const size_t each = bytes / count / sizeof(uint64_t);
+  const auto memory = cpu::CpuBuffer::for_weight(std::make_shared<cpu::MemoryPool>(),
+                                                 each * count * sizeof(uint64_t));
+  if (memory == nullptr || each == 0) return 0;
+  const std::span numbers(memory->as<uint64_t>(), each * count);
+  std::fill(numbers.begin(), numbers.end(), 1);
+  double best = 0;
+  for (int pass = 0; pass < kPasses; ++pass) {
+    const auto start = Clock::now();
+    std::vector<std::thread> workers;
+    for (size_t i = 0; i < count; ++i)
+      workers.emplace_back([&, i] { read_once(numbers.subspan(i * each, each)); });
+    for (std::thread& worker : workers) worker.join();
+    best = std::max(best, static_cast<double>(numbers.size_bytes()) / seconds_since(start));
+  }
+  return best * 1e-9;
 }
 
 }  // namespace exo

@@ -17,6 +17,8 @@ TEST(DeviceProbe, SaysWhatThisMachineIs) {
   const DeviceSpeed speed = measure_speed(1);
   EXPECT_GT(speed.read_bandwidth_gb_per_s, 0);
   EXPECT_GT(speed.gemm_gflops, 0);
+  EXPECT_GT(measure_stream(16 << 20, 2), 0);
+  EXPECT_EQ(measure_stream(0, 1), 0);
 }
 
 }  // namespace

@@ -71,6 +71,11 @@ class LocalRing {
   int context_length() const { return context_length_; }  // tokens: of the model and of its KV room
   int image_size() const { return card_.image_size; }     // 0: it does not see pictures
   uint64_t memory_used_bytes() const;
+  // Weights that one step of decode reads where every expert is used: all but the rows of an
+  // embedding table that is not the head.
+  uint64_t step_bytes() const {
+    return card_.total_bytes() - (card_.tied_embedding ? 0 : card_.embedding_bytes);
+  }
 
  private:
   // One batch through all shards; logits as the entries ask.
