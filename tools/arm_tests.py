@@ -5,7 +5,7 @@ import shutil, sys
 
 # What qemu is told to be -> the best level of src/backend/cpu there. A processor without the dot product
 # instructions ends with SIGILL where a kernel uses them all the same.
-PROCESSORS = {"max": "neon_dotprod", "cortex-a72": "neon"}
+PROCESSORS = {"max": "neon_i8mm", "cortex-a72": "neon"}
 EVERYWHERE = ["test_tensor", "test_backend", "golden_test"]
 ONCE = ["test_base", "test_core", "test_text"]
 # One model for each kind of kernel and no reference backend: emulated, a whole model takes seconds.

@@ -19,7 +19,7 @@ struct DeviceCapabilities {
   std::string arch;  // "x86_64", "aarch64"
   std::string chip;  // the system's name of the processor
   std::string isa;   // best instruction set of the cpu backend: "avx512_bf16", "avx2",
-                     // "neon_dotprod", "scalar"
+                     // "neon_i8mm", "scalar"
   int cores = 0;
   uint64_t memory_total_bytes = 0;
   uint64_t memory_free_bytes = 0;      // what a model may use now; refreshed with every gossip

@@ -14,6 +14,10 @@ std::vector<Kernels> isa_levels() {
     fill_neon_dotprod(kernels);
     levels.push_back(kernels);
   }
+  if (arm_has_dotprod() && arm_has_i8mm()) {
+    fill_neon_i8mm(kernels);
+    levels.push_back(kernels);
+  }
   return levels;
 }
 

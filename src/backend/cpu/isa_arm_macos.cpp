@@ -6,11 +6,17 @@
 
 namespace exo::cpu {
 
-bool arm_has_dotprod() {
+namespace {
+
+bool has(const char* feature) {
   int value = 0;
   size_t size = sizeof value;
-  return ::sysctlbyname("hw.optional.arm.FEAT_DotProd", &value, &size, nullptr, 0) == 0 &&
-         value != 0;
+  return ::sysctlbyname(feature, &value, &size, nullptr, 0) == 0 && value != 0;
 }
+
+}  // namespace
+
+bool arm_has_dotprod() { return has("hw.optional.arm.FEAT_DotProd"); }
+bool arm_has_i8mm() { return has("hw.optional.arm.FEAT_I8MM"); }
 
 }  // namespace exo::cpu

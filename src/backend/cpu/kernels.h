@@ -122,5 +122,6 @@ void fill_avx512_vnni(Kernels& kernels);
 void fill_avx512_bf16(Kernels& kernels);
 void fill_neon(Kernels& kernels);
 void fill_neon_dotprod(Kernels& kernels);
+void fill_neon_i8mm(Kernels& kernels);
 
 }  // namespace exo::cpu
