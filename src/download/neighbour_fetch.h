@@ -19,4 +19,9 @@ Result<void> fetch_together(Neighbours& neighbours, const std::string& source,
                             const FetchPlace& place, const std::vector<WantedFile>& wanted,
                             DownloadWatch& watch);
 
+// After a file had another hash than the hub's: of the bytes that were copied those count again
+// that are right by a neighbour's hashes of its pieces. The others are missing then.
+Result<void> check_copied(Neighbours& neighbours, const std::string& source,
+                          const FetchPlace& place, const std::vector<WantedFile>& wanted);
+
 }  // namespace exo

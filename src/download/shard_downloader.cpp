@@ -271,7 +271,8 @@ Result<void> ShardDownloader::bring_once(const FetchPlace& place, const std::str
   return fetch_ranges(place, wanted, watch);  // what nobody gave; and complete files are proved
 }
 
-// A file whose hash was wrong was thrown away: it gets one more chance, from the hub alone.
+// A file whose hash was wrong gets more chances, from the hub alone: first without those pieces
+// from neighbours that are wrong, or all of them where that is not known; then without anything.
 Result<void> ShardDownloader::bring(const fs::path& folder, const SourceRecord& record,
                                     const std::vector<WantedFile>& wanted,
                                     DownloadWatch& watch) const {
@@ -294,9 +295,14 @@ Result<void> ShardDownloader::bring(const fs::path& folder, const SourceRecord& 
   };
   count();
   auto brought = bring_once(place, to_text(record.source), wanted, watch);
-  if (brought.ok() || brought.error().code != ErrorCode::corrupt) return brought;
-  count();
-  return fetch_ranges(place, wanted, watch);
+  for (int chances = 2; chances > 0; --chances) {
+    if (brought.ok() || brought.error().code != ErrorCode::corrupt) break;
+    if (options_.neighbours)
+      TRY(check_copied(*options_.neighbours, to_text(record.source), place, wanted));
+    count();
+    brought = fetch_ranges(place, wanted, watch);
+  }
+  return brought;
 }
 
 Result<void> ShardDownloader::fetch(const fs::path& folder, const Ranges& ranges,

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "download/piece_hashes.h"
 #include "download/shard_downloader.h"
 #include "download/test_hub.h"
 #include "tensor/sparse_file.h"
@@ -155,6 +156,12 @@ class FileExchangeTest : public testing::Test {
     void random_bytes(std::span<std::byte> out) override { real_world().random_bytes(out); }
   };
   int64_t size() const { return static_cast<int64_t>(truth_.size()); }
+  // One byte of its complete file, after it was proved.
+  void spoil(size_t node, uint64_t at) {
+    std::string wrong = truth_;
+    wrong[at] ^= 1;
+    std::ofstream(model(node) / "model.safetensors", std::ios::binary) << wrong;
+  }
   int64_t asked_of_hub() { return hub_->sent("model.safetensors"); }
 
   fs::path root_;
@@ -229,12 +236,31 @@ TEST_F(FileExchangeTest, ANeighbourThatGoesAwayCostsOnlyWhatItHadNotGiven) {
   EXPECT_LT(asked_of_hub(), 2 * size());
 }
 
-TEST_F(FileExchangeTest, WrongBytesOfANeighbourAreThrownAway) {
+TEST_F(FileExchangeTest, OfAWrongCopyOnlyTheWrongPieceIsFetchedAgain) {
   ASSERT_EQ(download(0), "");
-  std::string wrong = truth_;
-  wrong[wrong.size() / 2] ^= 1;
-  std::ofstream(model(0) / "model.safetensors", std::ios::binary) << wrong;
+  spoil(0, 5u << 20);
   EXPECT_EQ(download(1), "");  // compares with the truth
+  EXPECT_EQ(asked_of_hub(), size() + size() % (4 << 20));
+  spoil(0, 3u << 20);
+  EXPECT_EQ(download(2), "");  // from two, of which one is right
+  EXPECT_LE(asked_of_hub(), size() + size() % (4 << 20) + (4 << 20));
+}
+
+TEST_F(FileExchangeTest, OfAWrongCopyThatNobodyCanCheckWhatTheHubGaveIsKept) {
+  fetch(1, {0, 4u << 20});
+  ASSERT_EQ(download(0), "");
+  spoil(0, 5u << 20);
+  fs::remove(hashes_path(model(0) / "model.safetensors"));
+  EXPECT_EQ(download(1), "");
+  EXPECT_EQ(asked_of_hub(), size() + size() - (4 << 20));
+}
+
+TEST_F(FileExchangeTest, WrongHashesOfPiecesHelpNobody) {
+  ASSERT_EQ(download(0), "");
+  spoil(0, 5u << 20);
+  std::ofstream(hashes_path(model(0) / "model.safetensors")) << std::string(32, 'x');
+  EXPECT_EQ(download(1), "");
+  EXPECT_EQ(asked_of_hub(), 2 * size());
 }
 
 TEST_F(FileExchangeTest, NothingButFilesOfTheModelIsGiven) {
