@@ -11,6 +11,7 @@
 #include <fstream>
 #include <thread>
 
+#include "download/model_source.h"
 #include "download/neighbour_fetch.h"
 #include "networking/test_support.h"
 #include "orchestration/file_exchange.h"

@@ -37,7 +37,7 @@ bool add_piece(std::ifstream& file, ByteRange range, RunningHash& hash) {
 }  // namespace
 
 fs::path hashes_path(const fs::path& file) {
-  return file.parent_path() / (".exo-hashes-" + file.filename().string());
+  return file.parent_path() / (".exo-" + file.filename().string() + ".hashes");
 }
 
 uint64_t hashes_bytes(uint64_t file_bytes) {

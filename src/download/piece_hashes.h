@@ -1,5 +1,5 @@
 // The states of a file's SHA-256 every 4 MiB, kept beside the file once its hash came out right
-// (`.exo-hashes-NAME`): with them each piece can be checked alone. They cost nothing, for the file
+// (`.exo-NAME.hashes`): with them each piece can be checked alone. They cost nothing, for the file
 // is hashed anyway. A node whose copy of the file has another hash reads them from a neighbour, and
 // keeps the pieces that are right. Nothing is proved by them: the whole file must have its hash.
 #pragma once
