@@ -155,8 +155,8 @@ TEST_F(DownloadFaultsTest, APowerCutAtEveryStepOfACopyWithAWrongByte) {
   const std::string& truth = files_.at("model.safetensors");
   const fs::path path = folder() / "model.safetensors";
   const auto bring_file = [&](FileOps& ops) -> Result<void> {
-    const auto writer = TRY(SparseWriter::open(ops, path, {truth.size(), sha256(truth), "c"}));
     for (;;) {
+      const auto writer = TRY(SparseWriter::open(ops, path, {truth.size(), sha256(truth), "c"}));
       std::string bytes = truth;
       const bool first = writer->held().empty();
       if (first) bytes[2 * kMiB] ^= 1;

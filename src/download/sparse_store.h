@@ -39,7 +39,7 @@ class SparseWriter {
   Result<void> commit();  // nothing to do when nothing was written
   // When every byte is there: hashes (what hash_some() left over), then renames, and keeps the
   // hashes of its pieces. corrupt when the hash is another one: what came from other nodes is
-  // doubted then, and everything is thrown away when nothing did.
+  // doubted then, and everything is thrown away when nothing did. It is to be opened anew then.
   Result<void> finish();
   // Hashes up to `most_bytes` of what lies in order, to have less to do at the end. How many it
   // were.
