@@ -76,5 +76,15 @@ TEST(HttpMessage, Targets) {
     EXPECT_FALSE(parse_target(bad)) << bad;
 }
 
+TEST(HttpMessage, Queries) {
+  EXPECT_EQ(query_value("x=2&all=1", "all"), "1");
+  EXPECT_EQ(query_value("a%6cl=%31&all=2", "all"), "1");
+  EXPECT_EQ(query_value("all&x=", "all"), "");
+  EXPECT_EQ(query_value("x=&all", "all"), "");
+  EXPECT_EQ(query_value("x=all", "all"), std::nullopt);
+  EXPECT_EQ(query_value("", "all"), std::nullopt);
+  EXPECT_EQ(query_value("all=%zz", "all"), std::nullopt);
+}
+
 }  // namespace
 }  // namespace exo

@@ -257,7 +257,7 @@ void ApiServer::State::answer_models(const Exchange& exchange) const {
     data.push_back(std::move(entry));
   }
   JsonObject body{{"object", "list"}, {"data", std::move(data)}};
-  if (exchange->request().query == "all=1") body["known"] = known_models_json(node);
+  if (query_value(exchange->request().query, "all") == "1") body["known"] = known_models_json(node);
   exchange->respond(json_response(body));
 }
 

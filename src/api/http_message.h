@@ -45,5 +45,7 @@ struct HttpTarget {
   std::string query;
 };
 std::optional<HttpTarget> parse_target(std::string_view target);
+// Of "a=1&b=x%20y": what `key` is, decoded; "" where it has no value. The first one counts.
+std::optional<std::string> query_value(std::string_view query, std::string_view key);
 
 }  // namespace exo

@@ -233,6 +233,8 @@ void answer_downloads(const Node& node, const Exchange& exchange) {
   JsonArray data;
   if (const Downloads* downloads = node.downloads())
     for (const DownloadStatus& status : downloads->list()) data.push_back(download_json(status));
+  if (PartDownloads* parts = node.parts())
+    for (const PartsStatus& status : parts->list()) data.push_back(parts_json(status));
   exchange->respond(json_answer({{"object", "list"}, {"data", std::move(data)}}));
 }
 

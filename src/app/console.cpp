@@ -1,6 +1,7 @@
 #include "app/console.h"
 
 #include <fmt/core.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -54,6 +55,22 @@ void write_indented(const Json& value, std::string& out, int depth) {
 size_t display_width(std::string_view utf8) {
   return static_cast<size_t>(
       std::count_if(utf8.begin(), utf8.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
+std::string shortened(std::string_view utf8, size_t characters) {
+  if (display_width(utf8) <= characters) return std::string(utf8);
+  std::string out;
+  for (size_t i = 0, seen = 0; i < utf8.size() && seen < characters; ++i) {
+    if ((utf8[i] & 0xC0) != 0x80 && ++seen == characters) break;
+    out += utf8[i];
+  }
+  return characters == 0 ? "" : out + "…";
+}
+
+size_t columns_of(std::FILE* terminal) {
+  winsize size{};
+  const bool says = ::ioctl(::fileno(terminal), TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return says ? size.ws_col : 80;
 }
 
 std::string format_table(const Row& header, const std::vector<Row>& rows) {

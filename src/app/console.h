@@ -22,6 +22,9 @@ std::string format_duration_us(double microseconds);  // "84 us", "1.2 ms", "3.4
 // Grey where `to`, which it is printed to, is a terminal with colours.
 std::string dim(std::string_view text, std::FILE* to);
 size_t display_width(std::string_view utf8);  // characters, for padding
+// At most so many characters, the last one "…" where something is left out.
+std::string shortened(std::string_view utf8, size_t characters);
+size_t columns_of(std::FILE* terminal);  // 80 where it does not say
 
 int fail(const Error& error);        // "exo: message" on stderr; exit code 1
 void print_json(const Json& value);  // indented, one newline at the end

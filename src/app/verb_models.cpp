@@ -19,9 +19,7 @@
 namespace exo {
 namespace {
 
-constexpr uint64_t kBarCells = 24;
-
-// Ctrl-C: what came so far is kept. Signal handlers may only touch lock-free atomics.
+// Ctrl-C or SIGTERM: what came so far is kept. Signal handlers may only touch lock-free atomics.
 std::atomic<bool> g_stop_download{false};
 void on_interrupt(int) { g_stop_download.store(true); }
 
@@ -103,14 +101,15 @@ int print_disk(const CommandLine& line) {
   return 0;
 }
 
-std::string bar_of(const DownloadStatus& status) {
+std::string bar_of(const DownloadStatus& status, size_t columns) {
+  const uint64_t cells = columns >= 80 ? 24 : columns >= 60 ? 12 : 6;
   const uint64_t total = status.total_bytes;
   const bool done = status.state == DownloadStatus::State::done;
-  const uint64_t full = done         ? kBarCells
+  const uint64_t full = done         ? cells
                         : total == 0 ? 0
-                                     : std::min(status.done_bytes, total) * kBarCells / total;
+                                     : std::min(status.done_bytes, total) * cells / total;
   std::string bar;
-  for (uint64_t i = 0; i < kBarCells; ++i) bar += i < full ? "█" : "░";
+  for (uint64_t i = 0; i < cells; ++i) bar += i < full ? "█" : "░";
   return bar;
 }
 
@@ -119,29 +118,29 @@ struct NodeProgress {
   DownloadStatus status;
 };
 
-// Lines that are written over, one for each node and, of several, one for all.
+// Lines that are written over, one for each node and, of several, one for all. Each is cut to what
+// the terminal shows in one line: what wraps could not be written over.
 class ProgressLines {
  public:
   void show(const std::string& model, const DownloadStatus& all,
             const std::vector<NodeProgress>& nodes) {
     if (::isatty(STDERR_FILENO) != 1) return;
-    clear();
-    lines_ = 1;
-    if (nodes.size() <= 1) {
-      std::fprintf(stderr, "%s  %s  %s\n", model.c_str(), bar_of(all).c_str(),
-                   text_of(all).c_str());
-      return;
-    }
+    const size_t columns = columns_of(stderr);
     std::vector<Row> rows;
-    for (const NodeProgress& one : nodes)
-      rows.push_back({one.node, one.layers, bar_of(one.status), text_of(one.status)});
-    rows.push_back({"all", "", bar_of(all), text_of(all)});
-    std::fputs(format_table({"NODE", "LAYERS", "", ""}, rows).c_str(), stderr);
-    lines_ += static_cast<int>(rows.size());
+    if (nodes.size() > 1) {
+      for (const NodeProgress& one : nodes)
+        rows.push_back({shortened(one.node, columns / 4), one.layers, bar_of(one.status, columns),
+                        text_of(one.status)});
+      rows.push_back({"all", "", bar_of(all, columns), text_of(all)});
+      write(format_table({"NODE", "LAYERS", "", ""}, rows), columns);
+    } else {
+      write(fmt::format("{}  {}  {}\n", shortened(model, columns / 3), bar_of(all, columns),
+                        text_of(all)),
+            columns);
+    }
   }
   void clear() {
-    if (lines_ > 0) std::fprintf(stderr, "\x1b[%dA\x1b[J", lines_);
-    lines_ = 0;
+    if (::isatty(STDERR_FILENO) == 1) write("", 0);
   }
 
  private:
@@ -149,6 +148,17 @@ class ProgressLines {
     if (status.state == DownloadStatus::State::done) return "here";
     if (status.state == DownloadStatus::State::failed) return status.error.message;
     return describe(status);
+  }
+  // At once, lest it flickers. The last column stays empty: some terminals wrap behind it.
+  void write(std::string_view text, size_t columns) {
+    std::string out = lines_ > 0 ? fmt::format("\x1b[{}A", lines_) : "";
+    for (lines_ = 0; !text.empty(); ++lines_) {
+      const std::string_view line = text.substr(0, text.find('\n'));
+      text.remove_prefix(std::min(line.size() + 1, text.size()));
+      out += shortened(line, columns - 1) + "\x1b[K\n";
+    }
+    out += "\x1b[J";
+    std::fputs(out.c_str(), stderr);
   }
   int lines_ = 0;
 };
@@ -274,7 +284,7 @@ int report_download(const CommandLine& line, const Outcome& outcome) {
 }
 
 int run_download(const CommandLine& line) {
-  std::signal(SIGINT, on_interrupt);
+  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, on_interrupt);
   const Result<ApiClient> client = find_local_node();
   if (!client.ok() && !line.cluster.nodes.empty()) return fail(client.error());
   const Result<Outcome> outcome = client.ok() && !line.node.offline

@@ -16,6 +16,9 @@
 namespace exo {
 namespace {
 
+// Without waiting: what is a pipe is found out afterwards.
+constexpr int kToRead = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+
 struct Descriptor {
   int fd = -1;
   ~Descriptor() {
@@ -59,7 +62,7 @@ Result<void> flush(int fd, const std::filesystem::path& path) {
 }  // namespace
 
 Result<std::string> read_file(const std::filesystem::path& path, size_t limit_bytes) {
-  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  Descriptor file{::open(path.c_str(), kToRead)};
   if (file.fd < 0) return system_error(path, "cannot open");
   const size_t size = TRY(regular_file_size(file.fd, path));
   if (size > limit_bytes)
@@ -141,7 +144,7 @@ Result<void> PartialFile::finish() {
 }
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem::path& path) {
-  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  Descriptor file{::open(path.c_str(), kToRead)};
   if (file.fd < 0) return system_error(path, "cannot open");
   const size_t size = TRY(regular_file_size(file.fd, path));
   if (size == 0) return std::shared_ptr<const MappedFile>(new MappedFile(path, nullptr, 0));

@@ -51,10 +51,10 @@ struct PartRequest {
   Shard shard;           // its model_id: what people call the model
   bool cancel = false;   // what came is kept
 };
-enum class PartState { running, done, failed, cancelled };
+enum class DownloadState { running, done, failed, cancelled };
 struct PartStatus {
   uint64_t request = 0;
-  PartState state = PartState::running;
+  DownloadState state = DownloadState::running;
   Error error;  // failed: why
   uint64_t total_bytes = 0, done_bytes = 0;
   uint64_t fetched_bytes = 0;  // over the network

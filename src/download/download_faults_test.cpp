@@ -10,7 +10,9 @@
 #include <thread>
 
 #include "base/file.h"
+#include "download/piece_hashes.h"
 #include "download/shard_downloader.h"
+#include "download/sparse_store.h"
 #include "download/test_hub.h"
 #include "tensor/sparse_file.h"
 
@@ -143,6 +145,48 @@ TEST_F(DownloadFaultsTest, APowerCutAtEveryStepCostsNothingThatWasKept) {
   }
   EXPECT_GT(steps, 60);
   EXPECT_LT(steps, 400);
+}
+
+// A file in which a neighbour's byte was wrong, and whose pieces have hashes: neither the doubt nor
+// the hashes may leave anything half done.
+TEST_F(DownloadFaultsTest, APowerCutAtEveryStepOfACopyWithAWrongByte) {
+  constexpr uint64_t kMiB = 1u << 20;
+  make_repo(2 * kMiB + 1);
+  const std::string& truth = files_.at("model.safetensors");
+  const fs::path path = folder() / "model.safetensors";
+  const auto bring_file = [&](FileOps& ops) -> Result<void> {
+    for (;;) {
+      const auto writer = TRY(SparseWriter::open(ops, path, {truth.size(), sha256(truth), "c"}));
+      std::string bytes = truth;
+      const bool first = writer->held().empty();
+      if (first) bytes[2 * kMiB] ^= 1;
+      for (const ByteRange& range : writer->missing_of({0, truth.size()}).ranges())
+        TRY(writer->write(range.begin, std::string_view(bytes).substr(range.begin, range.size())));
+      if (first) writer->note_copied({kMiB, 3 * kMiB});
+      const auto finished = writer->finish();
+      if (finished.ok() || finished.error().code != ErrorCode::corrupt) return finished;
+      EXPECT_EQ(writer->held().bytes(), truth.size() - 2 * kMiB);
+    }
+  };
+  int steps = 1;
+  for (bool died = true; died && steps < 100; ++steps) {
+    SCOPED_TRACE("step " + std::to_string(steps));
+    fs::remove_all(root_ / "downloads");
+    DyingOps ops(steps);
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(bring_file(ops).ok() ? 0 : 1);
+    const int status = status_of(child);
+    died = status == -SIGKILL;
+    ASSERT_TRUE(died || status == 0) << status;
+    const auto resumed = bring_file(real_file_ops());
+    ASSERT_TRUE(resumed.ok()) << resumed.error().message;
+    EXPECT_EQ(read_file(path, 1 << 28).value(), truth);
+    EXPECT_FALSE(fs::exists(record_path(path)));
+    const std::string hashes = read_file(hashes_path(path), 1 << 20).value();
+    EXPECT_EQ(right_pieces(path, truth.size(), sha256(truth), hashes).value(),
+              RangeSet(ByteRange{0, truth.size()}));
+  }
+  EXPECT_GT(steps, 15);
 }
 
 TEST_F(DownloadFaultsTest, KilledAtAnyMomentItFetchesLessThanAPieceAgainPerConnection) {

@@ -41,7 +41,7 @@ struct Downloads::Job {
   std::thread thread;
 };
 
-std::string_view to_string(DownloadStatus::State state) {
+std::string_view to_string(DownloadState state) {
   switch (state) {
     case DownloadStatus::State::running:
       return "running";

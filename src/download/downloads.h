@@ -15,13 +15,14 @@
 #include <vector>
 
 #include "base/world.h"
+#include "core/file_messages.h"
 #include "download/model_catalog.h"
 #include "download/shard_downloader.h"
 
 namespace exo {
 
 struct DownloadStatus {
-  enum class State { running, done, failed, cancelled };
+  using State = DownloadState;
 
   uint64_t id = 0;
   std::string model;    // as it was asked for
@@ -36,7 +37,7 @@ struct DownloadStatus {
     return static_cast<double>(total_bytes - done_bytes) / bytes_per_s;
   }
 };
-std::string_view to_string(DownloadStatus::State state);
+std::string_view to_string(DownloadState state);
 // "34 % of 2.0 GB, 45.1 MB/s, 1 min left"
 std::string describe(const DownloadStatus& status);
 

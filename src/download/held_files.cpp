@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "download/piece_hashes.h"
 #include "download/running_hash.h"
 #include "download/shard_downloader.h"
 #include "tensor/sparse_file.h"
@@ -39,6 +40,8 @@ std::optional<HeldFiles::Place> HeldFiles::find_in(const fs::path& folder, const
     for (const RepoFile& file : *files)
       if (file.path == name.file)
         return Place{folder, folder / file.path, file.size, file.oid, (*record)->source.revision};
+      else if (hashes_path(file.path) == name.file)
+        return Place{folder, folder / name.file, hashes_bytes(file.size), "", ""};
   return std::nullopt;
 }
 

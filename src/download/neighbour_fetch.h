@@ -1,10 +1,10 @@
-// copy_from_neighbours(): brings into the store what other nodes have of the wanted ranges, and
-// says what is left for the hub to give to this node, and what another node is fetching right now.
-// Blocking; ends soon after watch.stopped().
+// fetch_together(): brings the wanted ranges into the store together with other nodes. What they
+// have is copied from them; of what several want now each asks the hub for a part of its own and
+// copies the rest while it comes (file_claims.h says who gets what). Nodes that bring nothing, or
+// are slow beside the hub, are not waited for. Blocking; ends soon after watch.stopped().
 #pragma once
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -13,34 +13,15 @@
 
 namespace exo {
 
-// Withdrawn at the end of its life.
-class Announcement {
- public:
-  Announcement(Neighbours& neighbours, FileName name)
-      : neighbours_(&neighbours), name_(std::move(name)) {}
-  Announcement(Announcement&& other) noexcept
-      : neighbours_(std::exchange(other.neighbours_, nullptr)), name_(std::move(other.name_)) {}
-  Announcement& operator=(Announcement&&) = delete;
-  ~Announcement() {
-    if (neighbours_ != nullptr) neighbours_->withdraw(name_);
-  }
+// `source`: the model, pinned to a commit. What is missing afterwards nobody else brings. Counts
+// done_bytes and fetched_bytes.
+Result<void> fetch_together(Neighbours& neighbours, const std::string& source,
+                            const FetchPlace& place, const std::vector<WantedFile>& wanted,
+                            DownloadWatch& watch);
 
- private:
-  Neighbours* neighbours_;
-  FileName name_;
-};
-
-struct NeighbourShare {
-  std::vector<WantedFile> ours;  // for the hub; nobody else fetches it as long as it is announced
-  std::vector<Announcement> announcements;
-  bool others = false;  // more will be found at neighbours in a while
-  uint64_t copied_bytes = 0;
-};
-
-// `source`: the model, pinned to a commit. Counts done_bytes and fetched_bytes.
-Result<NeighbourShare> copy_from_neighbours(Neighbours& neighbours, const std::string& source,
-                                            const FetchPlace& place,
-                                            const std::vector<WantedFile>& wanted,
-                                            DownloadWatch& watch);
+// After a file had another hash than the hub's: of the bytes that were copied those count again
+// that are right by a neighbour's hashes of its pieces. The others are missing then.
+Result<void> check_copied(Neighbours& neighbours, const std::string& source,
+                          const FetchPlace& place, const std::vector<WantedFile>& wanted);
 
 }  // namespace exo

@@ -25,11 +25,12 @@ class Neighbours {
  public:
   struct Offer {
     NodeId node;
-    RangeSet held;
+    RangeSet ranges;
   };
   struct Answer {
-    std::vector<Offer> offers;
-    RangeSet ours;  // of what was announced: this node fetches it, nobody else does
+    std::vector<Offer> held;    // that node has it
+    std::vector<Offer> coming;  // not held yet: that node fetches it now
+    RangeSet ours;              // of what was announced: this node fetches it, nobody else does
   };
 
   virtual ~Neighbours() = default;
@@ -37,6 +38,9 @@ class Neighbours {
   // Tells all that this node is about to fetch `wanted`, and asks what they have of it. Of two
   // nodes that announce the same bytes one keeps them; the other one will find them here later.
   virtual Answer announce(const FileName& name, const RangeSet& wanted) = 0;
+  // Right before the hub is asked for `range`: what of it is still this node's to fetch. Of what
+  // was announced and not taken another node that wants it may have been given a part meanwhile.
+  virtual RangeSet take(const FileName& name, ByteRange range) = 0;
   // The announcement is over, whatever came of it.
   virtual void withdraw(const FileName& name) = 0;
   // All bytes of `range`, or nothing.

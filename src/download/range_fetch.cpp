@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <chrono>
 #include <deque>
@@ -11,6 +12,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/thread_name.h"
 #include "download/sparse_store.h"
 #include "download/store_keeper.h"
 
@@ -19,6 +21,8 @@ namespace {
 
 constexpr uint64_t kWorthwhileBytes = 16u << 10;  // less is no progress, but a trickle
 constexpr uint64_t kLeastPieceBytes = 8u << 20;   // a request of its own costs less than its bytes
+// Where other nodes want the same: what was asked for is not given to them any more.
+constexpr uint64_t kLeastSharedBytes = 1u << 20, kMostSharedBytes = 16u << 20;
 constexpr uint64_t kSpareDiskBytes = 64u << 20;
 constexpr int kPollMs = 50;
 
@@ -58,8 +62,8 @@ struct Piece {
 
 class Fetch {
  public:
-  Fetch(const FetchPlace& place, DownloadWatch& watch)
-      : place_(place), watch_(watch), transfers_(place.hub.options().http) {}
+  Fetch(const FetchPlace& place, DownloadWatch& watch, const SharedFetch* shared)
+      : place_(place), watch_(watch), shared_(shared), transfers_(place.hub.options().http) {}
 
   Result<void> run(const std::vector<WantedFile>& wanted) {
     for (const WantedFile& file : wanted) TRY(add(file));
@@ -70,7 +74,11 @@ class Fetch {
           place_.repo));
     TRY(check_disk());
     StoreKeeper keeper(writers_, world(), place_.piece_bytes);
+    std::atomic<bool> received = false;
+    std::thread beside = copy_beside(received);
     receive(keeper);
+    received = true;
+    if (beside.joinable()) beside.join();
     keeper.close();  // what came is kept in any case
     while (!keeper.wait(kPollMs)) {
       if (failure_ || watch_.stopped()) keeper.abandon();
@@ -109,6 +117,18 @@ class Fetch {
     }
   }
 
+  bool among_others() const { return shared_ != nullptr && shared_->beside; }
+  std::thread copy_beside(const std::atomic<bool>& received) {
+    if (!among_others()) return {};
+    SharedFetch::Writers writers;
+    for (size_t i = 0; i < files_.size(); ++i)
+      writers[files_[i].wanted.file.path] = writers_[i].writer.get();
+    return std::thread([this, &received, writers = std::move(writers)] {
+      set_thread_name("exo-copy");
+      shared_->beside(writers, [&] { return received || watch_.stopped(); });
+    });
+  }
+
   bool all_complete() const {
     return std::all_of(writers_.begin(), writers_.end(),
                        [](const auto& file) { return file.writer->complete(); });
@@ -126,7 +146,7 @@ class Fetch {
         TRY(SparseWriter::open(place_.ops, place_.folder / wanted.file.path, std::move(record)));
     const RangeSet missing = wanted.ranges.without(writer->held());
     const bool provable = writer->all_written();
-    if (writer->complete() || (missing.empty() && !provable)) return {};
+    if (writer->complete() || (missing.empty() && !provable && !among_others())) return {};
     for (const ByteRange& range : missing.ranges())
       pieces_.push_back({writers_.size(), range, 0, 0});
     missing_bytes_ += missing.bytes();
@@ -153,7 +173,11 @@ class Fetch {
     uint64_t left = 0;
     for (const Piece& piece : pieces_) left += piece.range.size();
     const uint64_t share = left / (2 * static_cast<uint64_t>(std::max(1, place_.connections)));
-    return std::clamp(share, std::min(kLeastPieceBytes, place_.piece_bytes), place_.piece_bytes);
+    const uint64_t most = place_.piece_bytes;
+    if (among_others())
+      return std::clamp(share / 4, std::min(kLeastSharedBytes, most),
+                        std::min(kMostSharedBytes, most));
+    return std::clamp(share, std::min(kLeastPieceBytes, most), most);
   }
 
   void start_pieces(size_t connections) {
@@ -162,14 +186,14 @@ class Fetch {
       const State& file = files_[pieces_[i].file];
       if (pieces_[i].not_before_ms > now_ms || (file.whole_only && file.running > 0))
         ++i;
-      else if (const Piece piece = cut_piece(i);
-               !writers_[piece.file].writer->held().contains(piece.range))
-        start(piece);  // a server that knows no ranges may have sent it along with another piece
+      else if (const auto piece = cut_piece(i);
+               piece && !writers_[piece->file].writer->held().contains(piece->range))
+        start(*piece);  // a server that knows no ranges may have sent it along with another piece
     }
   }
 
-  // The first bytes of it; all of it is taken out of the queue.
-  Piece cut_piece(size_t index) {
+  // The first bytes of it, which leave the queue. Nothing when another node fetches them by now.
+  std::optional<Piece> cut_piece(size_t index) {
     const uint64_t most = next_piece_bytes();
     Piece piece = pieces_[index];
     if (piece.range.size() > most) {
@@ -178,6 +202,13 @@ class Fetch {
     } else {
       pieces_.erase(pieces_.begin() + static_cast<std::ptrdiff_t>(index));
     }
+    if (shared_ == nullptr) return piece;
+    std::vector<ByteRange> ours =
+        shared_->take(files_[piece.file].wanted.file.path, piece.range).ranges();
+    if (ours.empty()) return std::nullopt;
+    piece.range = ours.front();
+    for (size_t i = ours.size(); i-- > 1;)
+      pieces_.push_front({piece.file, ours[i], piece.attempts, piece.not_before_ms});
     return piece;
   }
 
@@ -272,6 +303,7 @@ class Fetch {
 
   const FetchPlace& place_;
   DownloadWatch& watch_;
+  const SharedFetch* const shared_;  // nullptr: nobody else wants it
   HttpTransfers transfers_;
   std::vector<State> files_;
   StoreKeeper::Files writers_;  // of files_
@@ -283,8 +315,8 @@ class Fetch {
 }  // namespace
 
 Result<void> fetch_ranges(const FetchPlace& place, const std::vector<WantedFile>& wanted,
-                          DownloadWatch& watch) {
-  return Fetch(place, watch).run(wanted);
+                          DownloadWatch& watch, const SharedFetch* shared) {
+  return Fetch(place, watch, shared).run(wanted);
 }
 
 }  // namespace exo

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,8 @@ struct WantedFile {
   RangeSet ranges;
 };
 
+class SparseWriter;
+
 struct FetchPlace {
   const HubClient& hub;
   FileOps& ops;
@@ -44,8 +47,18 @@ struct FetchPlace {
   uint64_t piece_bytes = 64u << 20;  // at most, asked for at once; flushed after so many
 };
 
+// How a fetch goes together with other nodes that want the same.
+struct SharedFetch {
+  // Right before `range` is asked of the hub: what of it still is to be. On the fetching thread.
+  std::function<RangeSet(const std::string& file, ByteRange range)> take;
+  // While the hub is asked, on a thread of its own: brings what others fetch, until `stop`. The
+  // writers are those of the wanted files, by path in the repo. Empty: no other node is there.
+  using Writers = std::map<std::string, SparseWriter*>;
+  std::function<void(const Writers&, const std::function<bool()>& stop)> beside;
+};
+
 // Adds to done_bytes and fetched_bytes what comes; the caller counts what is wanted and here.
 Result<void> fetch_ranges(const FetchPlace& place, const std::vector<WantedFile>& wanted,
-                          DownloadWatch& watch);
+                          DownloadWatch& watch, const SharedFetch* shared = nullptr);
 
 }  // namespace exo

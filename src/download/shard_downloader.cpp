@@ -32,8 +32,6 @@ constexpr uint64_t kFirstSafetensorsBytes = 32u << 10;  // most headers fit
 constexpr uint64_t kFirstGgufBytes = 1u << 20;
 constexpr uint64_t kBridgedBytes = 64u << 10;
 constexpr uint64_t kMostHeaderBytes = 512u << 20;
-constexpr int64_t kNeighbourPatienceMs = 30'000;  // for what a neighbour said it fetches
-constexpr int kNeighbourTurnMs = 200;
 
 Error cancelled() { return {ErrorCode::cancelled, "the download was cancelled"}; }
 
@@ -266,27 +264,15 @@ Result<void> ShardDownloader::bring_headers(const fs::path& folder, const Source
   return wanted.empty() ? Result<void>() : bring(folder, record, wanted, watch);
 }
 
-// Neighbours first, the hub for the rest; what a neighbour is fetching is waited for, unless
-// nothing comes of it.
 Result<void> ShardDownloader::bring_once(const FetchPlace& place, const std::string& source,
                                          const std::vector<WantedFile>& wanted,
                                          DownloadWatch& watch) const {
-  Neighbours* const neighbours = options_.neighbours.get();
-  World& clock = *options_.hub.world;
-  int64_t patience_until_ms = clock.now_ms() + kNeighbourPatienceMs;
-  while (neighbours != nullptr && clock.now_ms() < patience_until_ms) {
-    NeighbourShare share = TRY(copy_from_neighbours(*neighbours, source, place, wanted, watch));
-    TRY(fetch_ranges(place, share.ours, watch));
-    share.announcements.clear();
-    if (!share.others) break;
-    if (share.copied_bytes > 0 || !share.ours.empty())
-      patience_until_ms = clock.now_ms() + kNeighbourPatienceMs;
-    std::this_thread::sleep_for(std::chrono::milliseconds(kNeighbourTurnMs));
-  }
+  if (options_.neighbours) TRY(fetch_together(*options_.neighbours, source, place, wanted, watch));
   return fetch_ranges(place, wanted, watch);  // what nobody gave; and complete files are proved
 }
 
-// A file whose hash was wrong was thrown away: it gets one more chance, from the hub alone.
+// A file whose hash was wrong gets more chances, from the hub alone: first without those pieces
+// from neighbours that are wrong, or all of them where that is not known; then without anything.
 Result<void> ShardDownloader::bring(const fs::path& folder, const SourceRecord& record,
                                     const std::vector<WantedFile>& wanted,
                                     DownloadWatch& watch) const {
@@ -309,9 +295,14 @@ Result<void> ShardDownloader::bring(const fs::path& folder, const SourceRecord& 
   };
   count();
   auto brought = bring_once(place, to_text(record.source), wanted, watch);
-  if (brought.ok() || brought.error().code != ErrorCode::corrupt) return brought;
-  count();
-  return fetch_ranges(place, wanted, watch);
+  for (int chances = 2; chances > 0; --chances) {
+    if (brought.ok() || brought.error().code != ErrorCode::corrupt) break;
+    if (options_.neighbours)
+      TRY(check_copied(*options_.neighbours, to_text(record.source), place, wanted));
+    count();
+    brought = fetch_ranges(place, wanted, watch);
+  }
+  return brought;
 }
 
 Result<void> ShardDownloader::fetch(const fs::path& folder, const Ranges& ranges,

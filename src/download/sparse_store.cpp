@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "download/file_hash.h"
+#include "download/piece_hashes.h"
 
 namespace exo {
 namespace {
@@ -58,6 +59,7 @@ Result<void> SparseWriter::begin() {
   else
     TRY(ops_.remove(record_path(path_)));  // first: bytes without a record are worth nothing
   written_ = record_.held;
+  copied_ = record_.copied;
   hash_ = std::make_unique<FileHash>(record_.oid, record_.size);
   file_ = TRY(ops_.open(partial_path(path_)));
   return ops_.resize(file_, record_.size);
@@ -73,17 +75,36 @@ Result<void> SparseWriter::write(uint64_t offset, std::string_view bytes) {
   return {};
 }
 
+void SparseWriter::note_copied(ByteRange range) {
+  const std::lock_guard lock(mutex_);
+  copied_.add(range);
+}
+
+Result<void> SparseWriter::believe(const RangeSet& right) {
+  {
+    const std::lock_guard lock(mutex_);
+    copied_.add(right.without(written_));
+    written_.add(right);
+    record_.held = written_;
+    record_.copied = copied_;
+  }
+  record_.doubted = {};
+  return replace_file(ops_, record_path(path_), to_text(record_));
+}
+
 Result<void> SparseWriter::commit() {
   SparseRecord next = record_;
   {
     const std::lock_guard lock(mutex_);
     next.held = written_;
+    next.copied = copied_;
     uncommitted_bytes_ = 0;
   }
-  if (complete_ || next.held == record_.held) return {};
+  if (complete_ || (next.held == record_.held && next.copied == record_.copied)) return {};
   TRY(ops_.sync(file_));
   TRY(replace_file(ops_, record_path(path_), to_text(next)));
-  record_.held = std::move(next.held);  // the rest is read by write(), on another thread
+  record_.held = std::move(next.held);  // what else write() reads, on another thread, stays
+  record_.copied = std::move(next.copied);
   return {};
 }
 
@@ -109,19 +130,31 @@ Result<void> SparseWriter::discard() {
   return {};
 }
 
+Result<void> SparseWriter::doubt_copied() {
+  record_.doubted = std::exchange(record_.copied, {});
+  record_.held = record_.held.without(record_.doubted);
+  record_.proved = {};
+  TRY(replace_file(ops_, record_path(path_), to_text(record_)));
+  const std::lock_guard lock(mutex_);
+  written_ = record_.held;
+  copied_ = {};
+  return {};
+}
+
 Result<void> SparseWriter::finish() {
   if (complete_) return {};
   TRY(commit());
   CHECK(all_written(), "a file that is not all there");
   TRY(hash_some(record_.size));
   if (!hash_->matches()) {
-    TRY(discard());
+    const bool copied = !record_.copied.empty();
+    TRY(copied ? doubt_copied() : discard());
     return corrupt(fmt::format(
-        "{} came with other bytes than the hub promises (its hash is wrong); what came was thrown "
-        "away",
-        path_.filename().string()));
+        "{} came with other bytes than the hub promises (its hash is wrong); {} was thrown away",
+        path_.filename().string(), copied ? "what other nodes gave of it" : "what came"));
   }
   if (record_.size == 0) TRY(ops_.sync(file_));
+  if (!hash_->pieces().empty()) TRY(replace_file(ops_, hashes_path(path_), hash_->pieces()));
   TRY(ops_.rename(partial_path(path_), path_));
   TRY(ops_.sync_folder(path_.parent_path()));
   TRY(ops_.remove(record_path(path_)));

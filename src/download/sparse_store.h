@@ -32,9 +32,14 @@ class SparseWriter {
   SparseWriter& operator=(const SparseWriter&) = delete;
 
   Result<void> write(uint64_t offset, std::string_view bytes);
+  void note_copied(ByteRange range);  // it came from another node; after its write()
+  // Bytes that lie there though they were doubted (SparseRecord), and count again. The rest of them
+  // is not doubted any more, but missing.
+  Result<void> believe(const RangeSet& right);
   Result<void> commit();  // nothing to do when nothing was written
-  // When every byte is there: hashes (what hash_some() left over), then renames. corrupt when the
-  // hash is another one: then everything is thrown away.
+  // When every byte is there: hashes (what hash_some() left over), then renames, and keeps the
+  // hashes of its pieces. corrupt when the hash is another one: what came from other nodes is
+  // doubted then, and everything is thrown away when nothing did. It is to be opened anew then.
   Result<void> finish();
   // Hashes up to `most_bytes` of what lies in order, to have less to do at the end. How many it
   // were.
@@ -45,6 +50,7 @@ class SparseWriter {
   bool all_written() const;
   uint64_t uncommitted_bytes() const;
   RangeSet held() const;
+  const RangeSet& doubted() const { return record_.doubted; }
   RangeSet missing_of(ByteRange range) const;
   uint64_t size() const { return record_.size; }
   const std::filesystem::path& path() const { return path_; }
@@ -53,6 +59,7 @@ class SparseWriter {
   SparseWriter(FileOps& ops, std::filesystem::path file, SparseRecord record);
   Result<void> begin();
   Result<void> discard();
+  Result<void> doubt_copied();
 
   FileOps& ops_;
   const std::filesystem::path path_;
@@ -62,7 +69,7 @@ class SparseWriter {
   std::unique_ptr<FileHash> hash_;
   std::atomic<uint64_t> hashed_bytes_ = 0;  // by hash_; behind it in time
   mutable std::mutex mutex_;
-  RangeSet written_;  // with mutex_
+  RangeSet written_, copied_;  // with mutex_
   uint64_t uncommitted_bytes_ = 0;
 };
 

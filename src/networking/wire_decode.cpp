@@ -460,7 +460,7 @@ Message get(const wire::PartRequest& in, Reader& r) {
 
 Message get(const wire::PartStatus& in, Reader& r) {
   return PartStatus{in.request(),
-                    r.enumeration(in.state(), PartState::cancelled, "state"),
+                    r.enumeration(in.state(), DownloadState::cancelled, "state"),
                     get(in.error(), r),
                     r.bytes(in.total_bytes(), "total_bytes"),
                     r.bytes(in.done_bytes(), "done_bytes"),

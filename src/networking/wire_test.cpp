@@ -67,7 +67,9 @@ void fill(WireDtype& value, Random& random) { value = random_enum(random, WireDt
 void fill(PlacementState& value, Random& random) {
   value = random_enum(random, PlacementState::failed);
 }
-void fill(PartState& value, Random& random) { value = random_enum(random, PartState::cancelled); }
+void fill(DownloadState& value, Random& random) {
+  value = random_enum(random, DownloadState::cancelled);
+}
 void fill(FinishReason& value, Random& random) { value = random_enum(random, FinishReason::error); }
 template <class A, class B>
 void fill(std::pair<A, B>& value, Random& random) {

@@ -182,7 +182,7 @@ Neighbours::Answer FileExchange::announce(const FileName& name, const RangeSet& 
     for (const NodeId& peer : links_.peers())
       if (const uint64_t number = ask(peer, request)) asked.emplace_back(peer, number);
   Answer answer;
-  RangeSet coming;
+  RangeSet others;
   // One time limit for all: silent peers do not add up.
   const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kAnswerMs);
   for (const auto& [peer, number] : asked) {
@@ -190,10 +190,12 @@ Neighbours::Answer FileExchange::announce(const FileName& name, const RangeSet& 
         until - std::chrono::steady_clock::now());
     const auto reply = wait(number, static_cast<int>(left.count()));
     if (!reply) continue;
-    if (!reply->held.empty()) answer.offers.push_back({peer, set_of(reply->held)});
-    coming.add(set_of(reply->coming));
+    if (!reply->held.empty()) answer.held.push_back({peer, set_of(reply->held)});
+    if (reply->coming.empty()) continue;
+    answer.coming.push_back({peer, set_of(reply->coming)});
+    others.add(answer.coming.back().ranges);
   }
-  answer.ours = claims_.settle(name, coming);
+  answer.ours = claims_.settle(name, others);
   return answer;
 }
 

@@ -42,6 +42,9 @@ class FileExchange final : public Neighbours {
   void on_link_down(const NodeId& peer);
 
   Answer announce(const FileName& name, const RangeSet& wanted) override;
+  RangeSet take(const FileName& name, ByteRange range) override {
+    return claims_.take(name, range);
+  }
   void withdraw(const FileName& name) override { claims_.end(name); }
   std::optional<std::vector<std::byte>> read(const NodeId& node, const FileName& name,
                                              ByteRange range) override;

@@ -6,11 +6,13 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <fstream>
 #include <functional>
 #include <thread>
 
 #include "base/file.h"
+#include "download/piece_hashes.h"
 #include "download/shard_downloader.h"
 #include "download/test_hub.h"
 #include "tensor/sparse_file.h"
@@ -42,6 +44,7 @@ class FileExchangeTest : public testing::Test {
   }
   void TearDown() override {
     for (const auto& exchange : exchanges_) exchange->stop();
+    slow_hub_.reset();  // first: it was made later and keeps the pipe to the other one open
     hub_.reset();
     fs::remove_all(root_);
   }
@@ -89,11 +92,17 @@ class FileExchangeTest : public testing::Test {
     options.downloads = downloads(node);
     options.hub.endpoint = hub_->endpoint();
     options.neighbours = exchanges_[node];
+    options.connections = connections_;
+    if (slow_hub_ && node == 0) options.hub.endpoint = slow_hub_->endpoint();
+    if (slow_hub_ && node != 0) options.hub.world = &quick_world_;
     return ShardDownloader(std::move(options));
   }
   // All of it, by this node; "" or the sentence.
   std::string download(size_t node) {
     DownloadWatch watch;
+    return download(node, watch);
+  }
+  std::string download(size_t node, DownloadWatch& watch) {
     const ShardDownloader all = downloader(node);
     const auto folder = all.prepare({"org/model", "main", ""}, watch);
     if (!folder.ok()) return folder.error().message;
@@ -127,11 +136,40 @@ class FileExchangeTest : public testing::Test {
     file.seekp(static_cast<std::streamoff>(at));
     file.put(static_cast<char>(truth_[at] ^ 1));
   }
+  static double seconds_of(const std::function<void()>& work) {
+    const auto begun = std::chrono::steady_clock::now();
+    work();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  }
+  void all_download_at_once() {
+    std::vector<std::thread> nodes;
+    std::array<std::string, kNodes> said;
+    for (size_t i = 0; i < kNodes; ++i) nodes.emplace_back([&, i] { said[i] = download(i); });
+    for (std::thread& node : nodes) node.join();
+    for (const std::string& sentence : said) EXPECT_EQ(sentence, "");
+  }
+  // Its seconds pass twenty times as fast.
+  class QuickWorld final : public World {
+   public:
+    int64_t now_us() const override { return real_world().now_us() * 20; }
+    int64_t wall_time_ms() const override { return real_world().wall_time_ms(); }
+    void random_bytes(std::span<std::byte> out) override { real_world().random_bytes(out); }
+  };
+  int64_t size() const { return static_cast<int64_t>(truth_.size()); }
+  // One byte of its complete file, after it was proved.
+  void spoil(size_t node, uint64_t at) {
+    std::string wrong = truth_;
+    wrong[at] ^= 1;
+    std::ofstream(model(node) / "model.safetensors", std::ios::binary) << wrong;
+  }
   int64_t asked_of_hub() { return hub_->sent("model.safetensors"); }
 
   fs::path root_;
   std::string truth_;
   std::unique_ptr<HubDouble> hub_;
+  std::unique_ptr<HubDouble> slow_hub_;  // of node 0, where there is one
+  QuickWorld quick_world_;               // of the others then
+  int connections_ = 8;
   std::array<std::shared_ptr<FileExchange>, kNodes> exchanges_;
   std::array<std::atomic<bool>, kNodes> down_;
   std::atomic<int> dies_after_ = 0;  // replies with bytes
@@ -139,34 +177,90 @@ class FileExchangeTest : public testing::Test {
 
 TEST_F(FileExchangeTest, WhatANeighbourHasIsNotAskedOfTheHub) {
   ASSERT_EQ(download(0), "");
-  EXPECT_EQ(asked_of_hub(), static_cast<int64_t>(truth_.size()));
+  EXPECT_EQ(asked_of_hub(), size());
   ASSERT_EQ(download(1), "");
-  EXPECT_EQ(asked_of_hub(), static_cast<int64_t>(truth_.size()));
+  EXPECT_EQ(asked_of_hub(), size());
 }
 
 TEST_F(FileExchangeTest, NodesThatWantTheSameAtOnceFetchItOnce) {
-  std::vector<std::thread> nodes;
-  std::array<std::string, kNodes> said;
-  for (size_t i = 0; i < kNodes; ++i) nodes.emplace_back([&, i] { said[i] = download(i); });
-  for (std::thread& node : nodes) node.join();
-  for (const std::string& sentence : said) EXPECT_EQ(sentence, "");
-  EXPECT_EQ(asked_of_hub(), static_cast<int64_t>(truth_.size()));
+  all_download_at_once();
+  EXPECT_EQ(asked_of_hub(), size());
+}
+
+TEST_F(FileExchangeTest, NodesThatWantTheSameAtOnceFetchDifferentPartsOfIt) {
+  connections_ = 1;
+  hub_->behave("speed=1500000");
+  const double alone_s = seconds_of([&] { EXPECT_EQ(download(0), ""); });
+  fs::remove_all(downloads(0));
+  hub_->behave("speed=1500000");
+  EXPECT_LT(seconds_of([&] { all_download_at_once(); }), alone_s * 0.75);
+  EXPECT_EQ(asked_of_hub(), size());
+}
+
+TEST_F(FileExchangeTest, AShareOfANodeThatDiesIsFetchedByTheOthers) {
+  connections_ = 1;
+  hub_->behave("speed=1000000");
+  DownloadWatch dying;
+  std::thread first([&] { EXPECT_NE(download(0, dying), ""); });
+  std::thread second([&] { EXPECT_EQ(download(1), ""); });
+  std::thread third([&] { EXPECT_EQ(download(2), ""); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+  down_[0] = true;
+  for (size_t i = 1; i < kNodes; ++i) exchanges_[i]->on_link_down(id(0));
+  dying.stop = true;
+  first.join();
+  second.join();
+  third.join();
+  EXPECT_GE(asked_of_hub(), size());
+  EXPECT_LT(asked_of_hub(), size() + (3 << 20));
+}
+
+TEST_F(FileExchangeTest, ANodeThatIsSlowBesideTheHubIsNotWaitedFor) {
+  connections_ = 1;
+  slow_hub_ = std::make_unique<HubDouble>(root_ / "repo");
+  slow_hub_->behave("speed=100000");  // ten seconds for what it asks for at once
+  DownloadWatch slow;
+  std::thread first([&] { (void)download(0, slow); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+  EXPECT_LT(seconds_of([&] { EXPECT_EQ(download(1), ""); }), 8);
+  EXPECT_LE(asked_of_hub(), size());
+  slow.stop = true;
+  first.join();
 }
 
 TEST_F(FileExchangeTest, ANeighbourThatGoesAwayCostsOnlyWhatItHadNotGiven) {
   ASSERT_EQ(download(0), "");
   dies_after_ = 6;
   ASSERT_EQ(download(1), "");
-  EXPECT_GT(asked_of_hub(), static_cast<int64_t>(truth_.size()));
-  EXPECT_LT(asked_of_hub(), static_cast<int64_t>(truth_.size() * 2));
+  EXPECT_GT(asked_of_hub(), size());
+  EXPECT_LT(asked_of_hub(), 2 * size());
 }
 
-TEST_F(FileExchangeTest, WrongBytesOfANeighbourAreThrownAway) {
+TEST_F(FileExchangeTest, OfAWrongCopyOnlyTheWrongPieceIsFetchedAgain) {
   ASSERT_EQ(download(0), "");
-  std::string wrong = truth_;
-  wrong[wrong.size() / 2] ^= 1;
-  std::ofstream(model(0) / "model.safetensors", std::ios::binary) << wrong;
+  spoil(0, 5u << 20);
   EXPECT_EQ(download(1), "");  // compares with the truth
+  EXPECT_EQ(asked_of_hub(), size() + size() % (4 << 20));
+  spoil(0, 3u << 20);
+  EXPECT_EQ(download(2), "");  // from two, of which one is right
+  EXPECT_LE(asked_of_hub(), size() + size() % (4 << 20) + (4 << 20));
+}
+
+TEST_F(FileExchangeTest, OfAWrongCopyThatNobodyCanCheckWhatTheHubGaveIsKept) {
+  fetch(1, {0, 4u << 20});
+  ASSERT_EQ(download(0), "");
+  spoil(0, 5u << 20);
+  fs::remove(hashes_path(model(0) / "model.safetensors"));
+  EXPECT_EQ(download(1), "");
+  EXPECT_EQ(asked_of_hub(), size() + size() - (4 << 20));
+}
+
+TEST_F(FileExchangeTest, WrongHashesOfPiecesHelpNobody) {
+  ASSERT_EQ(download(0), "");
+  spoil(0, 5u << 20);
+  std::ofstream(hashes_path(model(0) / "model.safetensors")) << std::string(32, 'x');
+  EXPECT_EQ(download(1), "");
+  EXPECT_EQ(asked_of_hub(), 2 * size());
 }
 
 TEST_F(FileExchangeTest, NothingButFilesOfTheModelIsGiven) {

@@ -31,34 +31,6 @@ Result<void> bring(const ModelSource& source, const Shard& shard, const ShardDow
   return downloader.fetch(folder, TRY(missing_files(model, folder, shard)).wanted, watch);
 }
 
-State to_state(PartState state) {
-  switch (state) {
-    case PartState::running:
-      return State::running;
-    case PartState::done:
-      return State::done;
-    case PartState::failed:
-      return State::failed;
-    case PartState::cancelled:
-      return State::cancelled;
-  }
-  return State::failed;
-}
-
-PartState to_part_state(State state) {
-  switch (state) {
-    case State::running:
-      return PartState::running;
-    case State::done:
-      return PartState::done;
-    case State::failed:
-      return PartState::failed;
-    case State::cancelled:
-      return PartState::cancelled;
-  }
-  return PartState::failed;
-}
-
 DownloadStatus failed(Error error) {
   DownloadStatus status;
   status.state = State::failed;
@@ -212,17 +184,29 @@ void PartDownloads::ask(uint64_t id, Together& together, bool cancel) {
   }
 }
 
-std::optional<PartsStatus> PartDownloads::status(uint64_t id) {
-  const std::lock_guard lock(mutex_);
-  const auto found = together_.find(id);
-  if (found == together_.end()) return std::nullopt;
-  ask(id, found->second, false);
+// With mutex_ held.
+PartsStatus PartDownloads::look(uint64_t id, Together& together) {
+  ask(id, together, false);
   std::vector<NodePart> nodes;
-  for (Part& part : found->second.parts) {
+  for (Part& part : together.parts) {
     if (part.local_id != 0) part.node.status = status_here(part.local_id);
     nodes.push_back(part.node);
   }
   return sum_of(id, std::move(nodes));
+}
+
+std::optional<PartsStatus> PartDownloads::status(uint64_t id) {
+  const std::lock_guard lock(mutex_);
+  const auto found = together_.find(id);
+  return found == together_.end() ? std::nullopt : std::optional(look(id, found->second));
+}
+
+std::vector<PartsStatus> PartDownloads::list() {
+  const std::lock_guard lock(mutex_);
+  std::vector<PartsStatus> all;
+  for (auto each = together_.rbegin(); each != together_.rend(); ++each)
+    all.push_back(look(each->first, each->second));
+  return all;
 }
 
 bool PartDownloads::cancel(uint64_t id) {
@@ -253,9 +237,8 @@ void PartDownloads::on_request(const NodeId& from, const PartRequest& request) {
     if (request.cancel) options_.downloads->cancel(local->second);
     status = status_here(local->second);
   }
-  options_.send(from, PartStatus{request.request, to_part_state(status.state), status.error,
-                                 status.total_bytes, status.done_bytes, status.fetched_bytes,
-                                 status.bytes_per_s});
+  options_.send(from, PartStatus{request.request, status.state, status.error, status.total_bytes,
+                                 status.done_bytes, status.fetched_bytes, status.bytes_per_s});
 }
 
 void PartDownloads::on_status(const NodeId& from, const PartStatus& told) {
@@ -266,7 +249,7 @@ void PartDownloads::on_status(const NodeId& from, const PartStatus& told) {
     if (part.node.node != from) continue;
     part.waiting_since_us = 0;
     DownloadStatus& status = part.node.status;
-    status.state = to_state(told.state);
+    status.state = told.state;
     status.error = told.error;
     status.total_bytes = told.total_bytes;
     status.done_bytes = told.done_bytes;

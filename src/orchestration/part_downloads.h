@@ -51,7 +51,8 @@ class PartDownloads {
   // `source`: of all of it, at its commit.
   uint64_t start(const std::string& source, const std::vector<Target>& targets);
   std::optional<PartsStatus> status(uint64_t id);
-  bool cancel(uint64_t id);  // false: there is no such one
+  std::vector<PartsStatus> list();  // those that this node was asked for, newest first
+  bool cancel(uint64_t id);         // false: there is no such one
 
   void on_request(const NodeId& from, const PartRequest& request);
   void on_status(const NodeId& from, const PartStatus& status);
@@ -69,6 +70,7 @@ class PartDownloads {
 
   Result<uint64_t> fetch(const std::string& source, const Shard& shard);
   void ask(uint64_t id, Together& together, bool cancel);
+  PartsStatus look(uint64_t id, Together& together);
   DownloadStatus status_here(uint64_t local_id) const;
 
   const Options options_;

@@ -35,7 +35,7 @@ struct TwoOthers {
     clock.time_us += seconds * 1'000'000;
     return parts.status(id)->all;
   }
-  void answer(const char* node, PartState state, uint64_t done_bytes) {
+  void answer(const char* node, DownloadState state, uint64_t done_bytes) {
     parts.on_status(NodeId{node}, {.request = id,
                                    .state = state,
                                    .error = {ErrorCode::unavailable, "the hub is down"},
@@ -49,30 +49,43 @@ using State = DownloadStatus::State;
 TEST(PartDownloads, SumsWhatTheNodesSayAndEndsWithTheLast) {
   TwoOthers two;
   EXPECT_EQ(two.asked.size(), 2u);
-  two.answer("b", PartState::done, 100);
-  two.answer("c", PartState::running, 30);
+  two.answer("b", DownloadState::done, 100);
+  two.answer("c", DownloadState::running, 30);
   DownloadStatus all = two.after(1);
   EXPECT_EQ(all.state, State::running);
   EXPECT_EQ(all.done_bytes, 130u);
   EXPECT_EQ(all.total_bytes, 200u);
   EXPECT_EQ(two.asked.size(), 3u);  // only the one that goes on
-  two.answer("c", PartState::done, 100);
+  two.answer("c", DownloadState::done, 100);
   EXPECT_EQ(two.after(1).state, State::done);
+}
+
+TEST(PartDownloads, ListsWhatWasAskedForNewestFirst) {
+  TwoOthers two;
+  two.answer("b", DownloadState::done, 100);
+  const uint64_t second =
+      two.parts.start("hf.co/o/n", {{NodeId{"b"}, "desk", Shard{"n", 0, 4, 4}}});
+  const auto list = two.parts.list();
+  ASSERT_EQ(list.size(), 2u);
+  EXPECT_EQ(list[0].all.id, second);
+  EXPECT_EQ(list[0].all.model, "n");
+  EXPECT_EQ(list[1].all.done_bytes, 100u);
+  EXPECT_EQ(list[1].nodes.size(), 2u);
 }
 
 TEST(PartDownloads, OneThatFailsSaysWho) {
   TwoOthers two;
-  two.answer("b", PartState::running, 1);
-  two.answer("c", PartState::failed, 0);
+  two.answer("b", DownloadState::running, 1);
+  two.answer("c", DownloadState::failed, 0);
   EXPECT_EQ(two.after(1).error.message, "lap: the hub is down");
 }
 
 TEST(PartDownloads, SilenceIsAFailureButNotBeingLookedAtIsNone) {
   TwoOthers two;
-  two.answer("b", PartState::running, 1);
-  two.answer("c", PartState::running, 1);
+  two.answer("b", DownloadState::running, 1);
+  two.answer("c", DownloadState::running, 1);
   EXPECT_EQ(two.after(3600).state, State::running);  // nobody asked for an hour
-  two.answer("b", PartState::running, 2);
+  two.answer("b", DownloadState::running, 2);
   EXPECT_EQ(two.after(9).state, State::running);
   const DownloadStatus all = two.after(2);  // c was asked 11 seconds ago
   EXPECT_EQ(all.state, State::failed);

@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <utility>
+
 #include "base/file.h"
 #include "core/json.h"
 
@@ -55,7 +57,9 @@ std::string to_text(const SparseRecord& record) {
                                  {"oid", record.oid},
                                  {"revision", record.revision},
                                  {"held", ranges_json(record.held)},
-                                 {"proved", ranges_json(record.proved)}}));
+                                 {"proved", ranges_json(record.proved)},
+                                 {"copied", ranges_json(record.copied)},
+                                 {"doubted", ranges_json(record.doubted)}}));
 }
 
 Result<SparseRecord> parse_sparse_record(std::string_view text) {
@@ -70,8 +74,11 @@ Result<SparseRecord> parse_sparse_record(std::string_view text) {
   const JsonArray* held = TRY(get_array(object, "held"));
   if (held == nullptr) return corrupt("'held' is missing");
   record.held = TRY(ranges_of(*held, "held", record.size));
-  if (const JsonArray* proved = TRY(get_array(object, "proved")))
-    record.proved = TRY(ranges_of(*proved, "proved", record.size));
+  for (const auto& [key, set] : {std::pair{"proved", &record.proved},
+                                 {"copied", &record.copied},
+                                 {"doubted", &record.doubted}})
+    if (const JsonArray* ranges = TRY(get_array(object, key)))
+      *set = TRY(ranges_of(*ranges, key, record.size));
   return record;
 }
 

@@ -17,7 +17,9 @@ struct SparseRecord {
   std::string oid;       // what the whole file must hash to: "sha256:HEX", "git:HEX"
   std::string revision;  // commit it was pinned to
   RangeSet held;
-  RangeSet proved;  // of them: together with other nodes' they had the file's hash
+  RangeSet proved;   // of them: together with other nodes' they had the file's hash
+  RangeSet copied;   // of them: they came from other nodes, not from the hub
+  RangeSet doubted;  // not held: bytes lie there, but the file had another hash with them
 };
 
 std::filesystem::path partial_path(const std::filesystem::path& file);

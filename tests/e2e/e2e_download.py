@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Models from a hub (the double in tests/hub): found by name, fetched, resumed, refused, removed, split over nodes."""
-import json, os, pathlib, shutil, signal, struct, subprocess, sys, tempfile, time, urllib.error, urllib.request
+import contextlib, fcntl, http.client, json, os, pathlib, pty, re, shutil, signal, struct, subprocess, sys, tempfile, termios, threading, time
+import urllib.error, urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "hub"))
-from harness import EXO, ROOT, Cluster, check, finish, wait_until
+from harness import EXO, ROOT, Cluster, check, finish, in_parallel, wait_until
 from hub_double import GOOD_TOKEN, HubDouble
 
 DEMO = ROOT / "models" / "demo"
@@ -144,6 +145,190 @@ def gguf_by_quantisation():
         assert said.returncode == 1 and "demo-Q8_0.gguf" in said.stderr, said
 
 
+class Screen:
+    """What a terminal of so many columns shows: text, newlines, cursor up, erasing to the end of the line and of all."""
+
+    def __init__(self, columns):
+        self.columns, self.lines, self.row, self.column, self.wrapped = columns, [""], 0, 0, 0
+
+    def feed(self, text):
+        for escape, number, what, plain in re.findall(r"(\x1b\[(\d*)([AJK]))|([^\x1b])", text):
+            if what == "A":
+                self.row = max(0, self.row - int(number or 1))
+            elif what:
+                self.lines[self.row] = self.lines[self.row][:self.column]
+                if what == "J":
+                    del self.lines[self.row + 1:]
+            elif plain == "\r":
+                self.column = 0
+            else:
+                if plain != "\n" and self.column == self.columns:
+                    self.wrapped += 1
+                if plain == "\n" or self.column == self.columns:
+                    self.row += 1
+                    self.lines += [""] * (self.row + 1 - len(self.lines))
+                    self.column = 0 if plain != "\n" else self.column
+                if plain != "\n":
+                    line = self.lines[self.row].ljust(self.column)
+                    self.lines[self.row] = line[:self.column] + plain + line[self.column + 1:]
+                    self.column += 1
+
+
+def on_terminal(columns, command, env):
+    """(the screen at the end, one in the middle, exit code) of a command on a pseudo terminal"""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(str(command[0]), [str(part) for part in command], env)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    screen, middle, rest = Screen(columns), [], b""
+    while True:
+        try:
+            rest += os.read(terminal, 65536)
+        except OSError:  # its other end is closed
+            break
+        whole = rest.rfind(b"\x1b[J") + 3  # what is shown at once
+        if whole > 2:
+            screen.feed(rest[:whole].decode())
+            rest = rest[whole:]
+            middle = list(screen.lines) if any("%" in line for line in screen.lines) else middle
+    screen.feed(rest.decode())
+    os.close(terminal)
+    return screen, middle, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@check
+def progress_bars():
+    """a bar is one line of a terminal however narrow it is, and leaves nothing but the last sentence"""
+    for columns in (80, 40):
+        with HubCluster() as cluster:
+            HUB.behave(speed=500_000)
+            screen, middle, code = on_terminal(columns, [EXO, "download", "tiny"], cluster.environment())
+            assert code == 0 and screen.wrapped == (0 if columns == 80 else screen.wrapped), (screen.lines, code)
+            assert len([line for line in middle if line.strip()]) == 1 and "%" in middle[0] and len(middle[0]) < columns, middle
+            assert screen.lines[0].startswith("tiny is here") and screen.lines[-1] == "", screen.lines
+    with HubCluster() as cluster:
+        HUB.behave(speed=300_000)
+        for i in range(2):
+            cluster.start("--wait-for-peers", "0", "--spare-layers", "off", env={"EXO_HOME": str(cluster.folder / f"home-{i}")})
+        node = cluster.nodes[0].wait_nodes(2)
+        env = {**cluster.environment(), "EXO_API_PORT": str(node.api_port)}
+        screen, middle, code = on_terminal(40, [EXO, "download", "tiny"], env)
+        shown = [line for line in middle if line.strip()]
+        assert code == 0 and len(shown) == 4 and all(len(line) < 40 for line in shown), (shown, screen.lines)
+        assert shown[0].startswith("NODE") and shown[3].startswith("all"), shown
+        assert screen.lines[0].startswith("tiny is here, on 2 nodes") and screen.lines[-1] == "", screen.lines
+        print("   " + "\n   ".join(shown))
+
+
+def sparse_repo(folder, megabytes):
+    """A model of mostly zeros: long to hash, quick to make. Its weights are no model."""
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    size = megabytes * 1_000_000
+    header = json.dumps({"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    with open(folder / "model.safetensors", "wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(8 + len(header) + size)
+    return folder / "model.safetensors"
+
+
+@check
+def terminated_hash():
+    """SIGTERM in the middle of a long hash ends node and command soon; the next start proves the file and asks for nothing"""
+    file = sparse_repo(FOLDER / "long", 4000)
+    HUB.repos["test/long"] = FOLDER / "long"
+    HUB.sha256(file)
+    with HubCluster() as cluster:
+        folder = cluster.folder / "home" / "downloads" / "test--long"
+        record = folder / "model.safetensors.partial.json"
+        HUB.behave(speed=50_000)
+        begun = subprocess.Popen([EXO, "download", "hf.co/test/long"], env=cluster.environment(), stderr=subprocess.DEVNULL)
+        wait_until(lambda: record.exists() and json.loads(record.read_text())["held"], 20, "the header is here")
+        begun.kill()
+        begun.wait()
+        time.sleep(1)  # the hub notices
+        # As if all of it had come: the rest is zeros on the hub too.
+        known = json.loads(record.read_text())
+        record.write_text(json.dumps({**known, "held": [[0, known["size"]]]}))
+        HUB.behave()
+        took = {}
+        node = cluster.start("--discovery-module", "none")
+        answers = []
+
+        def ask():
+            with contextlib.suppress(OSError, http.client.HTTPException):  # the node ends meanwhile
+                answers.append(call(node, "POST", "/v1/models/download", {"model": "hf.co/test/long"}))
+
+        asked = threading.Thread(target=ask)
+        asked.start()
+        wait_until(lambda: any(d["state"] == "running" for d in node.get("/v1/models/downloads")["data"]), 10, "it runs")
+        time.sleep(0.7)
+        assert not answers, "hashing takes longer than that"
+        started = time.monotonic()
+        assert node.stop(5) == 0, node.log()
+        took["node"] = time.monotonic() - started
+        asked.join()
+        command = subprocess.Popen([EXO, "download", "hf.co/test/long"], env=cluster.environment(), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, text=True)
+        time.sleep(0.7)
+        assert command.poll() is None, "hashing takes longer than that"
+        started = time.monotonic()
+        command.send_signal(signal.SIGTERM)
+        assert "goes on where it was" in command.communicate(timeout=5)[1] and command.returncode == 130
+        took["command"] = time.monotonic() - started
+        assert not (folder / "model.safetensors").exists() and json.loads(record.read_text())["held"] == [[0, known["size"]]]
+        done = cluster.command("download", "hf.co/test/long", "--json")
+        assert done.returncode == 0 and json.loads(done.stdout)["fetched_bytes"] == 0 and HUB.large_bytes() == 0, (done, HUB.sent)
+        assert (folder / "model.safetensors").exists() and not record.exists()
+        print("   after SIGTERM: " + ", ".join(f"{who} {seconds:.2f} s" for who, seconds in took.items()))
+
+
+@check
+def full_disk():
+    """a disk that is full in the middle of a download ends it with one clear sentence; with room again it goes on where it was"""
+    with HubCluster() as cluster:
+        home = cluster.folder / "home"
+        home.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", home], capture_output=True).returncode != 0:
+            return print("   skipped: a small disk of its own cannot be mounted here (that takes root)")
+        try:
+            file = sparse_repo(FOLDER / "roomy", 40)
+            HUB.repos["test/roomy"] = FOLDER / "roomy"
+            HUB.behave(speed=1_000_000)
+            node = cluster.start("--discovery-module", "none", env={"EXO_HOME": str(home)})
+            assert node.chat("What is exo?", model="demo").startswith(ANSWER)
+            answers = []
+            asked = threading.Thread(target=lambda: answers.append(call(node, "POST", "/v1/models/download", {"model": "hf.co/test/roomy"})))
+            asked.start()
+            wait_until(lambda: any(d["done_bytes"] > 4_000_000 for d in node.get("/v1/models/downloads")["data"]), 20, "it has begun")
+            with open(home / "filler", "wb") as filler:
+                try:
+                    while True:
+                        filler.write(bytes(1 << 20))
+                        filler.flush()
+                except OSError:
+                    pass
+            asked.join(30)
+            status, answer = answers[0]
+            assert status >= 400, answer
+            sentence = answer["error"]["message"]
+            assert "full" in sentence or "space" in sentence.lower(), sentence
+            failed = node.get("/v1/models/downloads")["data"][0]
+            assert failed["state"] == "failed" and failed["error"] == sentence and failed["done_bytes"] > 0, failed
+            assert node.chat("What is exo?", model="demo").startswith(ANSWER)
+            status, answer = call(node, "POST", "/v1/models/download", {"model": "hf.co/test/roomy"})
+            assert status >= 400, "there is still no room"
+            (home / "filler").unlink()
+            HUB.behave()
+            status, answer = call(node, "POST", "/v1/models/download", {"model": "hf.co/test/roomy"})
+            assert status == 200 and answer["state"] == "done" and answer["fetched_bytes"] < file.stat().st_size, answer
+            print(f"   {sentence}")
+        finally:
+            for node in cluster.nodes:
+                node.kill()
+            subprocess.run(["umount", "-l", home], check=True)
+
+
 @check
 def killed_download():
     """a download killed at any moment goes on where it was, and less than a piece comes twice"""
@@ -186,7 +371,7 @@ def node_downloads():
         assert text.startswith(ANSWER) and any("downloading tiny" in c for c in comments), (text, comments)
         HUB.behave()
         assert cluster.command("download", "tiny", "--json").returncode == 0
-        known = node.get("/v1/models?all=1")
+        known = node.get("/v1/models?x=2&all=%31")
         assert any(m["id"] == "tiny-3b" and m["held_bytes"] == m["file_bytes"] for m in known["data"]), known["data"]
         assert any(m["id"] == "llama-3.2-3b" and m["state"] in ("fits", "too_large") for m in known["known"])
         table = cluster.command("models", "--all").stdout
@@ -308,6 +493,8 @@ def on_several_nodes():
         for part in last["nodes"]:
             assert part["state"] == "done" and part["done_bytes"] == part["total_bytes"] > 0, last
             assert any(0 < n["done_bytes"] < n["total_bytes"] for event in seen for n in event["nodes"] if n["name"] == part["name"]), seen
+        listed = [d for d in node.get("/v1/models/downloads")["data"] if "nodes" in d]
+        assert [d["id"] for d in listed] == [last["id"]] and listed[0]["nodes"] == last["nodes"], listed
         spans = sorted((n["layer_begin"], n["layer_end"]) for n in last["nodes"])
         assert spans[0][0] == 0 and all(a[1] == b[0] for a, b in zip(spans, spans[1:])), spans
         held = [cluster.shard(f"home-{i}")[0] for i in range(3)]
@@ -341,6 +528,34 @@ def on_named_nodes():
         for path in REPO.glob("*.safetensors"):
             assert (cluster.shard("home-1")[1] / path.name).read_bytes() == path.read_bytes(), path.name
         assert cluster.shard("home-0")[0] < SIZE / 2, "only what opens the model"
+
+
+@check
+def the_same_at_once():
+    """three nodes that all want all of a model ask the hub for each byte once, each for a part of its own, and are done sooner than one"""
+    file = sparse_repo(FOLDER / "same", 40)
+    HUB.repos["test/same"] = FOLDER / "same"
+    size = file.stat().st_size
+    with HubCluster() as cluster:
+        for i in range(3):
+            cluster.start("--wait-for-peers", "0", "--spare-layers", "off", env={"EXO_HOME": str(cluster.folder / f"home-{i}")})
+        cluster.nodes[0].wait_nodes(3)
+
+        def seconds(nodes):
+            HUB.behave(speed=400_000)
+            started = time.monotonic()
+            for status, answer in in_parallel([lambda n=n: call(n, "POST", "/v1/models/download", {"model": "hf.co/test/same"}) for n in nodes]):
+                assert status == 200 and answer["state"] == "done", answer
+            assert size <= HUB.large_bytes() <= size * 1.02, (HUB.large_bytes(), size)
+            return time.monotonic() - started
+
+        alone = seconds(cluster.nodes[:1])
+        assert call(cluster.nodes[0], "DELETE", "/v1/models/test/same")[0] == 200
+        together = seconds(cluster.nodes)
+        for i in range(3):
+            assert (cluster.folder / f"home-{i}" / "downloads" / "test--same" / file.name).stat().st_size == size
+        assert together < alone * 0.7, (alone, together)
+        print(f"   {together:.1f} s together, {alone:.1f} s one alone; {HUB.large_bytes() / size:.3f} of the size asked of the hub")
 
 
 @check
