@@ -4,6 +4,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd_avx2.inc"
 #include "backend/cpu/float_kernels.inc"
+#include "backend/cpu/float_matmul_avx2.inc"
 #include "backend/cpu/int8_avx2.inc"
 // clang-format on
 
@@ -69,6 +70,7 @@ namespace exo::cpu {
 void fill_avx2(Kernels& kernels) {
   kernels.level = "avx2";
   fill_float_kernels(kernels);
+  fill_panel_kernels(kernels);
   fill_interleaved_kernels(kernels);
 }
 
