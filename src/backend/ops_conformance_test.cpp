@@ -275,6 +275,28 @@ TEST(OpsConformance, ARowOfAMatmulDoesNotDependOnItsCompany) {
   }
 }
 
+// More rows, outputs and k than a kernel takes at a time, and remainders of each.
+TEST(OpsConformance, ARowOfALargeFloatMatmulDoesNotDependOnItsCompany) {
+  constexpr int64_t kRows = 131, kOuts = 77, kWidth = 1100;
+  for (const BackendOptions& options : cpu_options()) {
+    const auto backend = make_backend("cpu", options).value();
+    for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+      const Tensor w = cases::upload_weight(*backend, dtype, {kOuts, kWidth}, 3);
+      const std::vector<float> x = cases::random_values(kRows * kWidth, 8);
+      const auto run = [&](int64_t begin, int64_t count) {
+        const std::span<const float> rows(x.data() + begin * kWidth,
+                                          static_cast<size_t>(count * kWidth));
+        return values_of(*backend, backend->ops().matmul(
+                                       backend->upload(rows, {count, kWidth}).value(), w, nullptr));
+      };
+      const std::vector<float> all = run(0, kRows);
+      for (int64_t row = 0; row < kRows; ++row)
+        expect_same_row(all, static_cast<size_t>(row), run(row, 1),
+                        options.isa + " " + std::string(traits(dtype).name));
+    }
+  }
+}
+
 TEST(OpsConformance, ARowOfAttentionDoesNotDependOnItsChunk) {
   constexpr int kRows = 141;
   const cases::AttentionShape shape{

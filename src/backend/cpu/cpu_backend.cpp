@@ -84,6 +84,16 @@ class CpuBackend : public Backend {
     return buffer;
   }
 
+  // Two threads that reach a new huge page together would both fill one with zeros, and one would
+  // be thrown away; so each page has its first visit from one thread.
+  void touch(CpuBuffer& buffer) {
+    const auto pages = static_cast<int64_t>((buffer.size_bytes() + kHugePage - 1) / kHugePage);
+    ops_.threads().parallel_for(pages, 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t page = begin; page < end; ++page)
+        buffer.mutable_data()[static_cast<size_t>(page) * kHugePage] = std::byte{0};
+    });
+  }
+
   // Group by group, so that nothing but the file and the result is held.
   Result<Tensor> interleaved(const HostTensor& weight, DType dtype) {
     const int64_t width = weight.shape.back(), rows = weight.elements() / width;
@@ -92,6 +102,7 @@ class CpuBackend : public Backend {
     const size_t from = row_bytes(weight.dtype, width), to = row_bytes(dtype, width);
     const auto size = static_cast<size_t>(groups * group_bytes);
     const auto buffer = TRY(weight_memory(size));
+    touch(*buffer);
     const int64_t chunk = std::max<int64_t>(1, 65536 / (width * kGroupRows));
     ops_.threads().parallel_for(groups, chunk, [&](int64_t begin, int64_t end, int) {
       std::vector<std::byte> converted;

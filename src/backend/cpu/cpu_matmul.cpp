@@ -21,16 +21,20 @@ struct Split {
   int64_t outs;  // per task
   int64_t rows;
 };
+// Rows of x that a kernel takes best at a time, once there are many.
+int64_t rows_in_cache(int64_t k) {
+  return round_up(std::max<int64_t>(kRowBlockBytes / (4 * k), 16), 16);
+}
 
-Split split_work(int64_t rows, int64_t outs, int64_t k, int64_t row_bytes, int threads) {
+Split split_work(const Rect& all, int64_t row_block, int64_t row_bytes, int threads) {
+  const int64_t rows = all.row_end, outs = all.out_end;
   if (rows < kManyRows) {
     const int64_t fair = outs / (4 * threads),
                   least = kChunkBytes / std::max<int64_t>(row_bytes, 1);
     return {round_up(std::max({fair, least, int64_t{1}}), 16), rows};
   }
-  const int64_t block = round_up(std::max<int64_t>(kRowBlockBytes / (4 * k), 16), 16);
   return {std::min<int64_t>(64, round_up(std::max<int64_t>(outs / (2 * threads), 1), 16)),
-          std::min(rows, block)};
+          std::min(rows, row_block)};
 }
 
 }  // namespace
@@ -168,7 +172,10 @@ Tensor CpuOps::run(const MatmulCall& call) {
   const Plan plan = this->plan(call.w);
   prepare(call, plan.form);
   const MatmulArgs args = matmul_args(call, plan, out);
-  const Split split = split_work(rows, outs, args.k, args.w_stride, threads_.size());
+  const bool panels = plan.form == Form::f32 && kernels_.float_rows > 0;
+  const Split split =
+      split_work({0, rows, 0, outs}, panels ? kernels_.float_rows : rows_in_cache(args.k),
+                 args.w_stride, threads_.size());
   const int64_t row_tasks = (rows + split.rows - 1) / split.rows;
   const int64_t out_tasks = (outs + split.outs - 1) / split.outs;
   const int64_t widened_bytes = kGroupRows * args.k * int64_t{sizeof(float)};

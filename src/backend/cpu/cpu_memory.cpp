@@ -12,7 +12,6 @@ namespace exo::cpu {
 namespace {
 
 constexpr size_t kAlignment = 64;
-constexpr size_t kHugePage = 2u << 20;
 constexpr uint64_t kCacheLimit = 64u << 20;  // bytes kept for the next step
 
 // Eight classes for each power of two: at most an eighth is wasted.

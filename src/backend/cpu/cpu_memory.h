@@ -15,6 +15,8 @@
 
 namespace exo::cpu {
 
+constexpr size_t kHugePage = 2u << 20;  // bytes; what for_weight asks for
+
 class MemoryPool {
  public:
   MemoryPool() = default;

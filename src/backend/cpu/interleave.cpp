@@ -24,10 +24,30 @@ struct Unit {
 };
 
 struct Layout {
-  void (*take)(Bytes in, const Unit& unit);
   int bits;        // of a code
   int head_bytes;  // of 16 rows
+  void (*take)(Bytes in, const Unit& unit);
+  // Instead of `take`: a whole group, [rows, units] stored blocks.
+  void (*copy)(Bytes stored, int64_t rows, int64_t units, uint8_t* group);
 };
+
+// Stored codes that are in order already, four elements (or four and those 16 further on, in
+// nibbles) a word: each word only has to find its place among those of the other rows.
+template <int HeadBytes, int Words>
+void copy_words(Bytes stored, int64_t rows, int64_t units, uint8_t* to) {
+  constexpr int kStored = HeadBytes + 4 * Words, kScale = std::min(HeadBytes, 2);
+  for (int64_t u = 0; u < units; ++u) {
+    uint8_t* codes = to + 16 * HeadBytes;
+    for (int64_t row = 0; row < rows; ++row) {
+      const Bytes in = stored + (row * units + u) * kStored;
+      for (int at = 0; at < HeadBytes; at += kScale)
+        std::memcpy(to + 16 * at + kScale * row, in + at, kScale);
+      for (int i = 0; i < Words; ++i)
+        std::memcpy(codes + 64 * i + 4 * row, in + HeadBytes + 4 * i, 4);
+    }
+    to = codes + 64 * Words;
+  }
+}
 
 // Low nibbles are elements 0..15, high ones 16..31.
 void nibbles(Bytes in, uint8_t* codes) {
@@ -42,15 +62,6 @@ void fifth_bits(Bytes in, uint8_t* codes) {
   for (int i = 0; i < 32; ++i) codes[i] |= static_cast<uint8_t>((high >> i & 1) << 4);
 }
 
-void q4_0(Bytes in, const Unit& to) {
-  to.half(0, in);
-  nibbles(in + 2, to.codes);
-}
-void q4_1(Bytes in, const Unit& to) {
-  to.half(0, in);
-  to.half(1, in + 2);
-  nibbles(in + 4, to.codes);
-}
 void q5_0(Bytes in, const Unit& to) {
   to.half(0, in);
   nibbles(in + 6, to.codes);
@@ -61,14 +72,6 @@ void q5_1(Bytes in, const Unit& to) {
   to.half(1, in + 2);
   nibbles(in + 8, to.codes);
   fifth_bits(in + 4, to.codes);
-}
-void q8_0(Bytes in, const Unit& to) {
-  to.half(0, in);
-  std::memcpy(to.codes, in + 2, 32);
-}
-void mxfp4(Bytes in, const Unit& to) {
-  to.byte(0, 0) = in[0];
-  nibbles(in + 1, to.codes);
 }
 
 void q2_k(Bytes in, const Unit& to) {
@@ -150,32 +153,32 @@ void iq4_xs(Bytes in, const Unit& to) {
 Layout layout_of(DType dtype) {
   switch (dtype) {
     case DType::q8_0:
-      return {q8_0, 8, 32};
+      return {8, 32, nullptr, copy_words<2, 8>};
     case DType::q4_0:
     case DType::iq4_nl:
-      return {q4_0, 4, 32};
+      return {4, 32, nullptr, copy_words<2, 4>};
     case DType::q4_1:
-      return {q4_1, 4, 64};
-    case DType::q5_0:
-      return {q5_0, 5, 32};
-    case DType::q5_1:
-      return {q5_1, 5, 64};
-    case DType::q2_k:
-      return {q2_k, 2, 64 + 256};
-    case DType::q3_k:
-      return {q3_k, 3, 32 + 256};
-    case DType::q4_k:
-      return {q4_k, 4, 64 + 192};
-    case DType::q5_k:
-      return {q5_k, 5, 64 + 192};
-    case DType::q6_k:
-      return {q6_k, 6, 32 + 256};
-    case DType::iq4_xs:
-      return {iq4_xs, 4, 32 + 128};
+      return {4, 64, nullptr, copy_words<4, 4>};
     case DType::mxfp4:
-      return {mxfp4, 4, 16};
+      return {4, 16, nullptr, copy_words<1, 4>};
+    case DType::q5_0:
+      return {5, 32, q5_0, nullptr};
+    case DType::q5_1:
+      return {5, 64, q5_1, nullptr};
+    case DType::q2_k:
+      return {2, 64 + 256, q2_k, nullptr};
+    case DType::q3_k:
+      return {3, 32 + 256, q3_k, nullptr};
+    case DType::q4_k:
+      return {4, 64 + 192, q4_k, nullptr};
+    case DType::q5_k:
+      return {5, 64 + 192, q5_k, nullptr};
+    case DType::q6_k:
+      return {6, 32 + 256, q6_k, nullptr};
+    case DType::iq4_xs:
+      return {4, 32 + 128, iq4_xs, nullptr};
     default:
-      return {nullptr, 0, 0};
+      return {};
   }
 }
 
@@ -184,9 +187,6 @@ class Planes {
  public:
   Planes(const uint8_t* codes, uint8_t* out, int row) : out_(out + 4 * row) {
     std::memcpy(words_, codes, sizeof(words_));
-  }
-  void bytes() {
-    for (const uint32_t word : words_) put(word);
   }
   void nibbles() {
     for (int i = 0; i < 4; ++i) put((words_[i] & 0x0f0f0f0fu) | (words_[i + 4] & 0x0f0f0f0fu) << 4);
@@ -214,8 +214,7 @@ class Planes {
 };
 
 void write_planes(int bits, Planes planes) {
-  if (bits == 8) planes.bytes();
-  if (bits >= 4 && bits < 8) planes.nibbles();
+  if (bits >= 4) planes.nibbles();
   if (bits == 6) planes.pairs(4);
   if (bits < 4) planes.pairs(0);
   if (bits == 3) planes.bits(2);
@@ -229,7 +228,7 @@ int64_t unit_bytes(DType dtype) {
 
 }  // namespace
 
-bool is_interleaved(DType dtype) { return layout_of(dtype).take != nullptr; }
+bool is_interleaved(DType dtype) { return layout_of(dtype).bits != 0; }
 
 int64_t interleaved_row_bytes(DType dtype, int64_t k) {
   return k / traits(dtype).block_size * unit_bytes(dtype) / kGroupRows;
@@ -238,11 +237,15 @@ int64_t interleaved_row_bytes(DType dtype, int64_t k) {
 void interleave_group(DType dtype, const std::byte* stored, int64_t rows, int64_t k,
                       std::byte* group) {
   const Layout layout = layout_of(dtype);
-  CHECK(layout.take != nullptr, traits(dtype).name);
+  CHECK(layout.bits != 0, traits(dtype).name);
   const int64_t unit = unit_bytes(dtype), block_bytes = traits(dtype).block_bytes;
   const int64_t units = k / traits(dtype).block_size,
                 plane_bytes = 8 * kGroupRows / 2 * layout.bits;
-  std::memset(group, 0, static_cast<size_t>(units * unit));
+  if (layout.copy == nullptr || rows < kGroupRows)
+    std::memset(group, 0, static_cast<size_t>(units * unit));
+  if (layout.copy != nullptr)
+    return layout.copy(reinterpret_cast<Bytes>(stored), rows, units,
+                       reinterpret_cast<uint8_t*>(group));
   uint8_t codes[256];
   for (int64_t u = 0; u < units; ++u) {
     auto* to = reinterpret_cast<uint8_t*>(group) + u * unit;

@@ -5,6 +5,7 @@
 #include "backend/cpu/simd_avx2.inc"
 #include "backend/cpu/float_kernels.inc"
 #include "backend/cpu/attention_kernels.inc"
+#include "backend/cpu/float_matmul_avx2.inc"
 #include "backend/cpu/int8_avx2.inc"
 // clang-format on
 
@@ -23,38 +24,42 @@ struct Int8 : Int8Avx2 {
   // Pairs of products, in 16 bits. With an unsigned 255 they would overflow, so the sign of w moves
   // to x: |w| * 127 * 2 fits.
   template <bool Signed>
-  static __m256i pairs(__m256i w, __m256i x) {
-    return Signed ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
-                  : _mm256_maddubs_epi16(w, x);
+  static Bytes pairs(const Bytes& w, __m256i x) {
+    if (!Signed) return make([&](int i) { return _mm256_maddubs_epi16(w.v[i], x); });
+    Bytes xs = make([&](int i) { return _mm256_sign_epi8(x, w.v[i]); });
+    in_step(xs);
+    return make([&](int i) { return _mm256_maddubs_epi16(_mm256_abs_epi8(w.v[i]), xs.v[i]); });
   }
   static __m256i add_pairs(__m256i words) { return _mm256_madd_epi16(words, _mm256_set1_epi16(1)); }
-  // Compilers like to keep the products and add them at the end: more than there are registers.
-  static void add_now(__m256i& sum) { asm volatile("" : "+x"(sum)); }
+  // Both halves come this far before either goes on: two chains of instructions side by side keep
+  // the multipliers busier than one after the other. Also, compilers like to keep the products and
+  // add them at the end: more than there are registers.
+  static void in_step(Bytes& b) { asm volatile("" : "+x"(b.v[0]), "+x"(b.v[1])); }
 
   template <bool Signed>
   static void dot(Dots& d, const Bytes& w, const int8_t* x) {
-    const __m256i xs = four(x);
-    for (int i = 0; i < 2; ++i) {
-      d.v[i] = _mm256_add_epi32(d.v[i], add_pairs(pairs<Signed>(w.v[i], xs)));
-      add_now(d.v[i]);
-    }
+    Bytes words = pairs<Signed>(w, four(x));
+    in_step(words);
+    words = make([&](int i) { return add_pairs(words.v[i]); });
+    in_step(words);
+    d = make([&](int i) { return _mm256_add_epi32(d.v[i], words.v[i]); });
+    in_step(d);
   }
 
   // Of small weights a whole block's pairs fit 16 bits: 8 * 2 * 15 * 127 < 2^15.
   struct NarrowDots {
-    __m256i v[2];
+    Bytes sums;
   };
   template <bool Signed>
   static void dot(NarrowDots& d, const Bytes& w, const int8_t* x) {
-    const __m256i xs = four(x);
-    for (int i = 0; i < 2; ++i) {
-      d.v[i] = _mm256_add_epi16(d.v[i], pairs<Signed>(w.v[i], xs));
-      add_now(d.v[i]);
-    }
+    Bytes words = pairs<Signed>(w, four(x));
+    in_step(words);
+    d.sums = make([&](int i) { return _mm256_add_epi16(d.sums.v[i], words.v[i]); });
+    in_step(d.sums);
   }
   using Int8Avx2::total;
   static Simd total(const NarrowDots& d) {
-    return total(make([&](int i) { return add_pairs(d.v[i]); }));
+    return total(make([&](int i) { return add_pairs(d.sums.v[i]); }));
   }
   template <class Codes>
   using DotsOf = std::conditional_t<Codes::kMagnitude <= 15, NarrowDots, Dots>;
@@ -71,6 +76,7 @@ void fill_avx2(Kernels& kernels) {
   kernels.level = "avx2";
   fill_float_kernels(kernels);
   kernels.attend = attend;
+  fill_panel_kernels(kernels);
   fill_interleaved_kernels(kernels);
 }
 

@@ -11,7 +11,7 @@ namespace {
 
 // Weights are the unsigned side, so that what has a sign is read with 128 added.
 struct Int8 {
-  static constexpr int kTileRows = 4, kTileGroups = 2;
+  static constexpr int kTileRows = 4, kTileGroups = 2, kStreams = 2;
   static constexpr int kSignedBias = 128;
   struct Bytes {
     __m512i v;

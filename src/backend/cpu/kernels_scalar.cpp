@@ -11,7 +11,7 @@ namespace exo::cpu {
 namespace {
 
 struct Int8 {
-  static constexpr int kTileRows = 1, kTileGroups = 1;
+  static constexpr int kTileRows = 1, kTileGroups = 1, kStreams = 1;
   static constexpr int kSignedBias = 0;
   struct Bytes {
     uint8_t v[64];
