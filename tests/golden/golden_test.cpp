@@ -172,10 +172,21 @@ double kl_divergence(std::span<const float> expected, std::span<const float> fou
   return sum;
 }
 
+// Below the error that int8 activations cause in these models' logits, whose deviation is 1.6
+// to 2.8.
+constexpr float kNearTie = 0.05f;
+
+// Whether the found choice is as good as the expected one, or nearly.
+bool same_choice(std::span<const float> expected, std::span<const float> found) {
+  const auto best = greedy_token(expected), chosen = greedy_token(found);
+  if (!best || !chosen) return false;
+  return expected[static_cast<size_t>(*best)] - expected[static_cast<size_t>(*chosen)] < kNearTie;
+}
+
 TEST_P(Golden, TheFastPathIsClose) {
   LocalRing ring = load(model_, backend(), false);
   const size_t width = static_cast<size_t>(ring.vocab_size());
-  int rows = 0, agree = 0, measured = 0;
+  int rows = 0, agree = 0, close = 0, measured = 0;
   double divergence = 0;
   for (const Prompt& prompt : prompts_) {
     const auto logits = ring.logits(prompt.ids, prompt.images);
@@ -184,6 +195,7 @@ TEST_P(Golden, TheFastPathIsClose) {
       const std::span<const float> expected(prompt.logits.data() + at, width);
       const std::span<const float> found(logits->data() + at, width);
       agree += greedy_token(expected) == greedy_token(found) ? 1 : 0;
+      close += same_choice(expected, found) ? 1 : 0;
       if (rows % 16 != 0) continue;
       divergence += kl_divergence(expected, found);
       ++measured;
@@ -195,7 +207,8 @@ TEST_P(Golden, TheFastPathIsClose) {
              agreement, divergence);
   RecordProperty("agreement", fmt::format("{:.3f}", agreement));
   RecordProperty("kl", fmt::format("{:.1e}", divergence));
-  EXPECT_GT(agree, 0.9 * rows);
+  EXPECT_GT(close, 0.9 * rows);
+  EXPECT_LT(divergence, 0.1);
 }
 
 // Files of one test, gone with it.
