@@ -19,10 +19,14 @@ using cases::OpCase;
 using cases::Run;
 
 constexpr DType kWeightTypes[] = {
-    DType::f32,     DType::f16,    DType::bf16,   DType::q8_0,  DType::q4_0,  DType::q4_1,
-    DType::q5_0,    DType::q5_1,   DType::q2_k,   DType::q3_k,  DType::q4_k,  DType::q5_k,
-    DType::q6_k,    DType::iq4_nl, DType::iq4_xs, DType::mxfp4, DType::f8_32, DType::affine4_f32,
-    DType::affine6, DType::zero4,  DType::tq1_0,  DType::iq2_xs};
+    DType::f32,         DType::f16,         DType::bf16,        DType::q8_0,
+    DType::q4_0,        DType::q4_1,        DType::q5_0,        DType::q5_1,
+    DType::q2_k,        DType::q3_k,        DType::q4_k,        DType::q5_k,
+    DType::q6_k,        DType::iq4_nl,      DType::iq4_xs,      DType::mxfp4,
+    DType::f8_32,       DType::affine2,     DType::affine3,     DType::affine6,
+    DType::affine8,     DType::affine2_f32, DType::affine3_f32, DType::affine4_f32,
+    DType::affine5_f32, DType::affine6_f32, DType::affine8_f32, DType::zero4,
+    DType::zero8,       DType::tq1_0,       DType::iq2_xs};
 
 struct AttendAllInputs {
   Tensor q, k, v;
@@ -229,6 +233,58 @@ TEST(OpsConformance, LargestProductsDoNotOverflow) {
     for (const BackendOptions& options : cpu_options())
       EXPECT_LE(error_of(run(*make_backend("cpu", options).value()), expected), 1e-4)
           << traits(dtype).name << " on " << options.isa;
+  }
+}
+
+// One block of 8 bits as its maker would write it: an f16 scale, f16 `shift`, 32 codes.
+std::vector<std::byte> block_of_bytes(float scale, float shift, int even, int odd) {
+  std::vector<std::byte> block(36, static_cast<std::byte>(odd));
+  const uint16_t halves[] = {f32_to_f16(scale), f32_to_f16(shift)};
+  std::memcpy(block.data(), halves, sizeof halves);
+  for (size_t i = 4; i < block.size(); i += 2) block[i] = static_cast<std::byte>(even);
+  return block;
+}
+
+void append(std::vector<std::byte>& to, const std::vector<std::byte>& bytes) {
+  to.insert(to.end(), bytes.begin(), bytes.end());
+}
+
+TEST(OpsConformance, UnsignedBytesTakeTheirWholeRange) {
+  const auto reference = make_backend("reference", {}).value();
+  for (const DType dtype : {DType::affine8, DType::zero8}) {
+    const auto bytes = std::make_shared<std::vector<std::byte>>();
+    for (const auto& [even, odd] : {std::pair{0, 0}, {255, 255}, {0, 255}, {128, 127}})
+      for (int block = 0; block < 2; ++block)
+        append(*bytes, block_of_bytes(0.5f, dtype == DType::zero8 ? 3 : -17, even, odd));
+    const auto run = [&](Backend& on) {
+      const HostTensor host{dtype, {4, 64}, std::as_bytes(std::span(*bytes)), bytes};
+      const Tensor weight = on.upload_weight(host, WeightFormat::as_stored).value();
+      std::vector<float> x(5 * 64, -1.0f);
+      std::fill(x.begin(), x.begin() + 64, 1.0f);
+      return values_of(on, on.ops().matmul(on.upload(x, {5, 64}).value(), weight, nullptr));
+    };
+    const std::vector<float> expected = run(*reference);
+    for (const BackendOptions& options : cpu_options())
+      EXPECT_LE(error_of(run(*make_backend("cpu", options).value()), expected), 1e-5)
+          << traits(dtype).name << " on " << options.isa;
+  }
+}
+
+// What `exact` computes with: the numbers that dequantising the file gives, bit for bit.
+TEST(OpsConformance, WidenedRowsAreTheStoredNumbers) {
+  constexpr int64_t kRows = 21, kWidth = 512;
+  for (const DType dtype : kWeightTypes) {
+    std::vector<float> expected(kRows * kWidth);
+    to_f32(dtype, cases::random_weight(dtype, {kRows, kWidth}, 6).data(), expected);
+    std::vector<TokenId> ids(kRows);
+    std::iota(ids.begin(), ids.end(), 0);
+    for (const BackendOptions& options : cpu_options()) {
+      const auto backend = make_backend("cpu", options).value();
+      const Tensor table = cases::upload_weight(*backend, dtype, {kRows, kWidth}, 6);
+      const std::vector<float> rows = values_of(*backend, backend->ops().embed(table, ids));
+      EXPECT_EQ(std::memcmp(rows.data(), expected.data(), expected.size() * 4), 0)
+          << traits(dtype).name << " on " << options.isa;
+    }
   }
 }
 

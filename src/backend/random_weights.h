@@ -24,11 +24,16 @@ inline std::vector<float> random_values(size_t count, uint64_t seed, float devia
   return values;
 }
 
+inline bool has_f32_scale_and_bias(DType dtype) {
+  return dtype >= DType::affine2_f32 && dtype <= DType::affine8_f32;
+}
+inline bool has_zero_point(DType dtype) { return dtype == DType::zero4 || dtype == DType::zero8; }
+
 // Where a block's f16 scales lie; some formats have f32 ones or an exponent at the beginning.
 inline std::vector<size_t> scale_offsets(DType dtype) {
-  if (dtype == DType::mxfp4 || dtype == DType::f8_32 || dtype == DType::affine4_f32) return {};
+  if (dtype == DType::mxfp4 || dtype == DType::f8_32 || has_f32_scale_and_bias(dtype)) return {};
   if (dtype == DType::tq1_0) return {52};
-  if (dtype == DType::affine6 || dtype == DType::zero4) return {0, 2};
+  if (dtype >= DType::affine2 && dtype <= DType::affine8) return {0, 2};
   if (dtype == DType::q2_k) return {80, 82};
   if (dtype == DType::q3_k) return {108};
   if (dtype == DType::q6_k) return {208};
@@ -52,7 +57,11 @@ inline std::vector<std::byte> random_blocks(DType dtype, size_t count, uint64_t 
     }
     if (dtype == DType::mxfp4)
       bytes[at] = static_cast<std::byte>(127 + std::ilogb(mine) + static_cast<int>(at % 3));
-    if (dtype == DType::affine4_f32)
+    if (has_zero_point(dtype)) {
+      const uint16_t zero = f32_to_f16(static_cast<float>(at % 17));
+      std::memcpy(bytes.data() + at + 2, &zero, sizeof(zero));
+    }
+    if (has_f32_scale_and_bias(dtype))
       for (const size_t offset : {size_t{0}, size_t{4}})
         std::memcpy(bytes.data() + at + offset, &mine, sizeof(mine));
     if (dtype == DType::f8_32) {

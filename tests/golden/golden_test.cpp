@@ -172,9 +172,17 @@ double kl_divergence(std::span<const float> expected, std::span<const float> fou
   return sum;
 }
 
+// Of so few rows one other choice is 2 %, and models with random weights have near ties; how far
+// the probabilities moved says more.
+constexpr int kFewRows = 64;
+constexpr double kFewRowsAgreement = 0.85, kFewRowsDivergence = 2e-3;
+
 TEST_P(Golden, TheFastPathIsClose) {
   LocalRing ring = load(model_, backend(), false);
   const size_t width = static_cast<size_t>(ring.vocab_size());
+  size_t all = 0;
+  for (const Prompt& prompt : prompts_) all += prompt.logits.size() / width;
+  const bool few = all < kFewRows;
   int rows = 0, agree = 0, measured = 0;
   double divergence = 0;
   for (const Prompt& prompt : prompts_) {
@@ -184,7 +192,7 @@ TEST_P(Golden, TheFastPathIsClose) {
       const std::span<const float> expected(prompt.logits.data() + at, width);
       const std::span<const float> found(logits->data() + at, width);
       agree += greedy_token(expected) == greedy_token(found) ? 1 : 0;
-      if (rows % 16 != 0) continue;
+      if (rows % 16 != 0 && !few) continue;
       divergence += kl_divergence(expected, found);
       ++measured;
     }
@@ -195,7 +203,8 @@ TEST_P(Golden, TheFastPathIsClose) {
              agreement, divergence);
   RecordProperty("agreement", fmt::format("{:.3f}", agreement));
   RecordProperty("kl", fmt::format("{:.1e}", divergence));
-  EXPECT_GT(agree, 0.9 * rows);
+  EXPECT_GT(agree, (few ? kFewRowsAgreement : 0.9) * rows);
+  if (few) EXPECT_LT(divergence, kFewRowsDivergence);
 }
 
 // Files of one test, gone with it.

@@ -32,18 +32,24 @@ struct Layout {
 };
 
 // Stored codes that are in order already, four elements (or four and those 16 further on, in
-// nibbles) a word: each word only has to find its place among those of the other rows.
-template <int HeadBytes, int Words>
+// nibbles) a word: each word only has to find its place among those of the other rows. `Flip`
+// turns bits of all codes.
+template <int HeadBytes, int Words, uint32_t Flip = 0>
 void copy_words(Bytes stored, int64_t rows, int64_t units, uint8_t* to) {
-  constexpr int kStored = HeadBytes + 4 * Words, kScale = std::min(HeadBytes, 2);
+  constexpr int kStored = HeadBytes + 4 * Words;
+  constexpr int kScale = HeadBytes == 8 ? 4 : std::min(HeadBytes, 2);
   for (int64_t u = 0; u < units; ++u) {
     uint8_t* codes = to + 16 * HeadBytes;
     for (int64_t row = 0; row < rows; ++row) {
       const Bytes in = stored + (row * units + u) * kStored;
       for (int at = 0; at < HeadBytes; at += kScale)
         std::memcpy(to + 16 * at + kScale * row, in + at, kScale);
-      for (int i = 0; i < Words; ++i)
-        std::memcpy(codes + 64 * i + 4 * row, in + HeadBytes + 4 * i, 4);
+      for (int i = 0; i < Words; ++i) {
+        uint32_t word = 0;
+        std::memcpy(&word, in + HeadBytes + 4 * i, sizeof(word));
+        word ^= Flip;
+        std::memcpy(codes + 64 * i + 4 * row, &word, sizeof(word));
+      }
     }
     to = codes + 64 * Words;
   }
@@ -150,6 +156,52 @@ void iq4_xs(Bytes in, const Unit& to) {
   }
 }
 
+// A scale and a bias of `Size` bytes, then a stream of codes, lowest bits first. Eight codes are
+// Bits bytes.
+template <int Bits, int Size>
+void stream(Bytes in, const Unit& to) {
+  for (int i = 0; i < 2; ++i)
+    std::memcpy(to.head + 16 * Size * i + Size * to.row, in + Size * i, Size);
+  for (int eight = 0; eight < 4; ++eight) {
+    uint64_t word = 0;
+    std::memcpy(&word, in + 2 * Size + Bits * eight, Bits);
+    for (int i = 0; i < 8; ++i)
+      to.codes[8 * eight + i] = static_cast<uint8_t>(word >> (Bits * i) & ((1u << Bits) - 1));
+  }
+}
+
+constexpr uint32_t kTopBits = 0x80808080u;  // unsigned bytes less 128 have a sign
+
+Layout affine_layout(DType dtype) {
+  switch (dtype) {
+    case DType::affine2:
+      return {2, 64, stream<2, 2>, nullptr};
+    case DType::affine3:
+      return {3, 64, stream<3, 2>, nullptr};
+    case DType::affine6:
+      return {6, 64, stream<6, 2>, nullptr};
+    case DType::affine2_f32:
+      return {2, 128, stream<2, 4>, nullptr};
+    case DType::affine3_f32:
+      return {3, 128, stream<3, 4>, nullptr};
+    case DType::affine4_f32:
+      return {4, 128, stream<4, 4>, nullptr};
+    case DType::affine5_f32:
+      return {5, 128, stream<5, 4>, nullptr};
+    case DType::affine6_f32:
+      return {6, 128, stream<6, 4>, nullptr};
+    case DType::affine8_f32:
+      return {8, 128, nullptr, copy_words<8, 8, kTopBits>};
+    case DType::zero4:
+      return {4, 64, nullptr, copy_words<4, 4>};
+    case DType::affine8:
+    case DType::zero8:
+      return {8, 64, nullptr, copy_words<4, 8, kTopBits>};
+    default:
+      return {};
+  }
+}
+
 Layout layout_of(DType dtype) {
   switch (dtype) {
     case DType::q8_0:
@@ -178,7 +230,7 @@ Layout layout_of(DType dtype) {
     case DType::iq4_xs:
       return {4, 32 + 128, iq4_xs, nullptr};
     default:
-      return {};
+      return affine_layout(dtype);
   }
 }
 
