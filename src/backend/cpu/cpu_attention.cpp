@@ -48,8 +48,8 @@ AttendArgs common_args(const Tensor& q, const KvLayer& layer, const AttentionPar
   AttendArgs args;
   args.q_stride = q.width();
   args.out_stride = out.width();
-  args.k_block_stride = tile_bytes(layer.k) * params.kv_heads;
-  args.v_block_stride = tile_bytes(layer.v) * params.kv_heads;
+  args.k_block_stride = tile_bytes(layer.k);
+  args.v_block_stride = tile_bytes(layer.v);
   args.block_size = layer.block_size;
   args.group = params.heads / params.kv_heads;
   args.k_dim = params.k_dim;
@@ -70,7 +70,7 @@ void CpuOps::write_row(const Tensor& kv, const Tensor& rows, const AttentionSpan
   const int64_t slot = position % block_size, step = transposed ? block_size : 1;
   const float* from = floats(rows) + (span.row_begin + row) * rows.width();
   for (int64_t head = 0; head < kv.shape[1]; ++head, from += dim) {
-    const int64_t tile = (block * kv.shape[1] + head) * block_size * dim;
+    const int64_t tile = (head * kv.shape[0] + block) * block_size * dim;
     const int64_t at = tile + (transposed ? slot : slot * dim);
     if (kv.dtype == DType::f16)
       write_half(from, dim, step, buffer_of(kv).as<uint16_t>() + at);
@@ -153,8 +153,8 @@ Tensor CpuOps::attend(const AttendCall& call, Tensor out) {
     args.group = task.head_end - task.head_begin;
     args.q = floats(q) + row * q.width() + head * params.k_dim;
     args.out = mutable_floats(out) + row * out.width() + head * params.v_dim;
-    args.k = buffer_of(layer.k).data() + task.kv_head * tile_bytes(layer.k);
-    args.v = buffer_of(layer.v).data() + task.kv_head * tile_bytes(layer.v);
+    args.k = buffer_of(layer.k).data() + task.kv_head * layer.k.shape[0] * tile_bytes(layer.k);
+    args.v = buffer_of(layer.v).data() + task.kv_head * layer.v.shape[0] * tile_bytes(layer.v);
     args.blocks = task.span->blocks.data();
     args.sinks = params.sinks ? floats(*params.sinks) + head : nullptr;
     args.rows = task.row_end - task.row_begin;
