@@ -290,7 +290,7 @@ def full_disk():
         home = cluster.folder / "home"
         home.mkdir()
         if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", home], capture_output=True).returncode != 0:
-            return print("   skipped: a small disk of its own cannot be mounted here (that takes root)")
+            return print("skipped full_disk: a small disk of its own cannot be mounted here (that takes root)")
         try:
             file = sparse_repo(FOLDER / "roomy", 40)
             HUB.repos["test/roomy"] = FOLDER / "roomy"
