@@ -5,25 +5,15 @@ One node, the demo model, one stream of 150-token answers for four seconds at a 
 answers 503 to everything; a neighbour is killed in the middle of a copy from it; the disk (a small tmpfs, where one can be
 mounted) is full. Each is compared with the undisturbed turns before and after it; medians.
 """
-import json, os, pathlib, statistics, struct, subprocess, sys, threading, time, urllib.error, urllib.request
+import json, os, pathlib, statistics, subprocess, sys, threading, time, urllib.error, urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ROUNDS = int(sys.argv.pop(2)) if len(sys.argv) > 2 else 5
 sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "tests" / "hub")]
-from harness import Cluster, wait_until
+from harness import Cluster, sparse_repo, wait_until
 from hub_double import HubDouble
 
 SECONDS, TOKENS, MEGABYTES = 4, 150, 60
-
-
-def make_repo(repo):
-    repo.mkdir()
-    (repo / "config.json").write_text("{}")
-    size = MEGABYTES * 1_000_000
-    header = json.dumps({"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
-    with open(repo / "model.safetensors", "wb") as file:
-        file.write(struct.pack("<Q", len(header)) + header)
-        file.truncate(8 + len(header) + size)
 
 
 def post(node, path, body, timeout_s=120):
@@ -103,7 +93,7 @@ def disk_full(cluster, hub):
 with Cluster() as cluster:
     home = cluster.folder / "home"
     home.mkdir()
-    make_repo(cluster.folder / "repo")
+    sparse_repo(cluster.folder / "repo", MEGABYTES)
     hub = HubDouble({"bench/model": cluster.folder / "repo"}).start()
     os.environ.update(HF_ENDPOINT=hub.endpoint, HF_HOME=str(cluster.folder), OLLAMA_MODELS=str(cluster.folder / "none"))
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150m", "tmpfs", home], capture_output=True).returncode == 0

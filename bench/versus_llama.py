@@ -47,7 +47,7 @@ def llama_streams(args, model, threads, streams):
 def report(args, model, threads, works, rounds):
     for kind, work in works:
         theirs, ours = (statistics.median(r[who][kind] for r in rounds) for who in (0, 1))
-        share = f"{statistics.median(ours[2] for _, ours in rounds):.2f}" if work.startswith("decode") else "-"
+        share = f"{statistics.median(ours[2] for _, ours in rounds):.2f}" if work.startswith("decode") and not args.streams else "-"
         print(f"| {pathlib.Path(model).stem} | {threads} | {work} | {theirs:.1f} | {ours:.1f} | {ours / theirs:.2f} | {share} |",
               flush=True)
 

@@ -62,6 +62,8 @@ Result<Measured> measure_all(const CommandLine& line) {
   Measured measured = TRY(measure(line));
   if (line.bench.read_bandwidth)
     measured.read_gb_per_s = measure_stream(measured.step_bytes, line.node.threads);
+  if (line.bench.read_bandwidth && measured.read_gb_per_s == 0)
+    std::fputs("exo: too little memory is free to read as much as the weights take\n", stderr);
   return measured;
 }
 

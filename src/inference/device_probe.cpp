@@ -121,9 +121,10 @@ double measure_stream(uint64_t bytes, int threads) {
   constexpr int kPasses = 3;
   const auto count = static_cast<size_t>(threads > 0 ? threads : core_count());
   const size_t each = bytes / count / sizeof(uint64_t);
+  if (each == 0 || bytes > probe_memory().free_bytes) return 0;
   const auto memory = cpu::CpuBuffer::for_weight(std::make_shared<cpu::MemoryPool>(),
                                                  each * count * sizeof(uint64_t));
-  if (memory == nullptr || each == 0) return 0;
+  if (memory == nullptr) return 0;
   const std::span numbers(memory->as<uint64_t>(), each * count);
   std::fill(numbers.begin(), numbers.end(), 1);
   double best = 0;

@@ -25,7 +25,7 @@ struct DeviceSpeed {
 DeviceSpeed measure_speed(int threads = 0);  // 0 = all cores
 
 // GB/s at which `threads` threads (0 = all cores) read `bytes` of memory once from end to end, laid
-// out as weights are; the best of three passes. 0 where there is not so much memory.
+// out as weights are; the best of three passes. 0 where so much memory is not free.
 double measure_stream(uint64_t bytes, int threads = 0);
 
 }  // namespace exo

@@ -19,6 +19,7 @@ TEST(DeviceProbe, SaysWhatThisMachineIs) {
   EXPECT_GT(speed.gemm_gflops, 0);
   EXPECT_GT(measure_stream(16 << 20, 2), 0);
   EXPECT_EQ(measure_stream(0, 1), 0);
+  EXPECT_EQ(measure_stream(uint64_t{1} << 60, 1), 0);
 }
 
 }  // namespace

@@ -140,7 +140,7 @@ def signals():
 
 @check
 def probes():
-    """debug tokenize, template, logits and generate; bench"""
+    """debug tokenize, template, logits, generate and perplexity; bench"""
     with Cluster() as cluster:
         texts = "\n".join(json.dumps({"text": t}) for t in ["Hello, world!", "", "<|im_start|>user"])
         ids = [json.loads(l)["ids"] for l in cluster.command("debug", "tokenize", "--model", str(DEMO), input=texts).stdout.splitlines()]
@@ -164,8 +164,12 @@ def probes():
         for shards in ([], ["--shards", "0:5,5:12"]):
             made = cluster.command("debug", "generate", "--model", str(DEMO), "--tokens", tokens, "-n", "48", "--exact", *shards)
             assert [int(i) for i in made.stdout.replace(",", " ").split()] == prompt["greedy"], made
-        bench = json.loads(cluster.command("bench", "demo", "-p", "64", "-n", "16", "-r", "1", "--json").stdout)
+        told, scrambled = (json.loads(cluster.command("debug", "perplexity", "--model", str(DEMO), input=text).stdout)
+                           for text in ("exo uses port 52415 for its API and its web page.", "web 52415 page API exo. its and port for uses its"))
+        assert told["tokens"] > 8 and told["perplexity"] < scrambled["perplexity"], (told, scrambled)
+        bench = json.loads(cluster.command("bench", "demo", "-p", "64", "-n", "16", "-r", "1", "--read-bandwidth", "--json").stdout)
         assert bench["prefill"]["tokens_per_s"] > 0 and bench["decode"]["tokens_per_s"] > 0, bench
+        assert bench["read"]["gb_per_s"] > 0 and bench["read"]["decode_share"] > 0, bench
 
 
 @check

@@ -4,7 +4,7 @@ import contextlib, fcntl, http.client, json, os, pathlib, pty, re, shutil, signa
 import urllib.error, urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "hub"))
-from harness import EXO, ROOT, Cluster, check, finish, in_parallel, wait_until
+from harness import EXO, ROOT, Cluster, check, finish, in_parallel, sparse_repo, wait_until
 from hub_double import GOOD_TOKEN, HubDouble
 
 DEMO = ROOT / "models" / "demo"
@@ -218,18 +218,6 @@ def progress_bars():
         assert shown[0].startswith("NODE") and shown[3].startswith("all"), shown
         assert screen.lines[0].startswith("tiny is here, on 2 nodes") and screen.lines[-1] == "", screen.lines
         print("   " + "\n   ".join(shown))
-
-
-def sparse_repo(folder, megabytes):
-    """A model of mostly zeros: long to hash, quick to make. Its weights are no model."""
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    size = megabytes * 1_000_000
-    header = json.dumps({"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
-    with open(folder / "model.safetensors", "wb") as file:
-        file.write(struct.pack("<Q", len(header)) + header)
-        file.truncate(8 + len(header) + size)
-    return folder / "model.safetensors"
 
 
 @check

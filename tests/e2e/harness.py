@@ -1,10 +1,22 @@
 """Real exo processes for end-to-end tests. Each check prints "ok NAME" or "FAILED NAME: why"."""
-import contextlib, json, os, pathlib, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time, traceback
+import contextlib, json, os, pathlib, re, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time, traceback
 import urllib.error, urllib.request
 
 EXO = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build/release/exo")
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 _failures = 0
+
+
+def sparse_repo(folder, megabytes):
+    """A model of mostly zeros: long to hash, quick to make. Its weights are no model."""
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    size = megabytes * 1_000_000
+    header = json.dumps({"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    with open(folder / "model.safetensors", "wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(8 + len(header) + size)
+    return folder / "model.safetensors"
 
 
 def check(function):
