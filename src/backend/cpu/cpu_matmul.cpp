@@ -172,7 +172,7 @@ Tensor CpuOps::run(const MatmulCall& call) {
   const Plan plan = this->plan(call.w);
   prepare(call, plan.form);
   const MatmulArgs args = matmul_args(call, plan, out);
-  const bool panels = plan.form == Form::f32 && kernels_.float_rows > 0;
+  const bool panels = plan.form != Form::int8 && kernels_.float_rows > 0;
   const Split split =
       split_work({0, rows, 0, outs}, panels ? kernels_.float_rows : rows_in_cache(args.k),
                  args.w_stride, threads_.size());

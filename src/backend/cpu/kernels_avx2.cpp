@@ -5,7 +5,7 @@
 #include "backend/cpu/simd_avx2.inc"
 #include "backend/cpu/float_kernels.inc"
 #include "backend/cpu/attention_kernels.inc"
-#include "backend/cpu/float_matmul_avx2.inc"
+#include "backend/cpu/float_panels.inc"
 #include "backend/cpu/int8_avx2.inc"
 // clang-format on
 
@@ -13,6 +13,42 @@
 
 namespace exo::cpu {
 namespace {
+
+// Half the lanes: 12 sums that share 3 + 4 loads.
+struct FloatProducts {
+  static constexpr int kElements = 16, kParts = 2, kFewRows = 5, kRows = 3, kOuts = 4;
+  using Sum = __m256;
+  static Sum zero() { return _mm256_setzero_ps(); }
+  static Sum load(const void* p) { return _mm256_loadu_ps(static_cast<const float*>(p)); }
+  static void store(float* p, Sum a) { _mm256_store_ps(p, a); }
+  static Sum add(Sum x, Sum w, Sum sum) { return _mm256_fmadd_ps(x, w, sum); }
+  static Simd add16(const Simd& x, const Simd& w, const Simd& sum) { return Simd::fma(x, w, sum); }
+  static const std::byte* x_of(const MatmulArgs& a) {
+    return reinterpret_cast<const std::byte*>(a.x);
+  }
+  static Simd load_n(const std::byte* x, int n) {
+    return Simd::load_n(reinterpret_cast<const float*>(x), n);
+  }
+
+  static __m256 fold4(__m256 a, __m256 b) {
+    return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+  }
+  static void sums4(const float (*sums)[kLanes], float* out) {
+    __m256 s8[4];
+    for (int o = 0; o < 4; ++o)
+      s8[o] = _mm256_add_ps(_mm256_load_ps(sums[o]), _mm256_load_ps(sums[o] + 8));
+    const __m256 even = fold4(s8[0], s8[2]), odd = fold4(s8[1], s8[3]);
+    const __m256 s2 =
+        _mm256_add_ps(_mm256_shuffle_ps(even, odd, 0x44), _mm256_shuffle_ps(even, odd, 0xee));
+    const __m256 s1 =
+        _mm256_add_ps(_mm256_shuffle_ps(s2, s2, 0x88), _mm256_shuffle_ps(s2, s2, 0xdd));
+    _mm_storeu_ps(out, _mm_movelh_ps(_mm256_castps256_ps128(s1), _mm256_extractf128_ps(s1, 1)));
+  }
+  static void sums8(const float (*sums)[kLanes], float* out) {
+    sums4(sums, out);
+    sums4(sums + 4, out + 4);
+  }
+};
 
 struct Int8 : Int8Avx2 {
   static constexpr int kSignedBias = 0;
@@ -76,7 +112,7 @@ void fill_avx2(Kernels& kernels) {
   kernels.level = "avx2";
   fill_float_kernels(kernels);
   kernels.attend = attend;
-  fill_panel_kernels(kernels);
+  fill_panel_kernels<FloatProducts>(kernels);
   fill_interleaved_kernels(kernels);
 }
 

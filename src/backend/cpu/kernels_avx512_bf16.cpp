@@ -5,6 +5,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd_avx512.inc"
 #include "backend/cpu/float_kernels.inc"
+#include "backend/cpu/float_panels.inc"
 // clang-format on
 
 namespace exo::cpu {
@@ -46,7 +47,7 @@ inline void bf16_tile(const MatmulArgs& a, int64_t row, int64_t out) {
     __builtin_memcpy(a.out + (row + r) * a.out_stride + out, totals + r * O, sizeof(float) * O);
 }
 
-void bf16_matmul(const MatmulArgs& args, const Rect& rect) {
+void few_rows(const MatmulArgs& args, const Rect& rect) {
   const auto tile = [&]<int R, int O>(int64_t row, int64_t out) {
     bf16_tile<R, O>(args, row, out);
   };
@@ -55,6 +56,25 @@ void bf16_matmul(const MatmulArgs& args, const Rect& rect) {
   else
     for_tiles<4, 4>(rect, tile);
 }
+
+// As Simds: 16 lanes of two bf16.
+struct WeightPairs {
+  static constexpr int kBytes = 2;
+  static Simd load(const std::byte* row, int64_t i) { return load_n(row, i, kPairs); }
+  static Simd load_n(const std::byte* row, int64_t i, int64_t n) {
+    return {(__m512)load_bf16_n(row + i * kStepBytes, n)};
+  }
+};
+
+struct PairProducts : Products512 {
+  static constexpr int kElements = kPairs;
+  static Sum add(Sum x, Sum w, Sum sum) { return _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)w); }
+  static Simd add16(Simd x, Simd w, Simd sum) { return {add(x.v, w.v, sum.v)}; }
+  static const std::byte* x_of(const MatmulArgs& a) {
+    return reinterpret_cast<const std::byte*>(a.x_bf16);
+  }
+  static Simd load_n(const std::byte* x, int n) { return WeightPairs::load_n(x, 0, n); }
+};
 
 void round_bf16(const float* x, int64_t count, uint16_t* out) {
   for_lanes(count, [&](int64_t i, int n) {
@@ -67,7 +87,7 @@ void round_bf16(const float* x, int64_t count, uint16_t* out) {
 
 void fill_avx512_bf16(Kernels& kernels) {
   kernels.level = "avx512_bf16";
-  kernels.matmul_bf16_rounded = bf16_matmul;
+  kernels.matmul_bf16_rounded = panel_matmul<PairProducts, WeightPairs, few_rows>;
   kernels.round_bf16 = round_bf16;
 }
 
