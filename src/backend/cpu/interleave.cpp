@@ -2,7 +2,8 @@
 // tensor/dequantize_packed.cpp.
 #include "backend/cpu/interleave.h"
 
-#include <algorithm>
+#include <array>
+#include <bit>
 #include <cstring>
 
 #include "base/check.h"
@@ -10,164 +11,356 @@
 namespace exo::cpu {
 namespace {
 
+static_assert(std::endian::native == std::endian::little, "stored blocks are read as words");
+
 using Bytes = const uint8_t*;
+typedef uint32_t U32x4 [[gnu::vector_size(16)]];
 
-// Where one stored block of one row goes: its scales into the head of the group's unit, its
-// elements as unsigned codes.
-struct Unit {
-  int row;
-  uint8_t* head;
-  uint8_t* codes;
+// A W is four bytes of one row (uint32_t) or of four rows side by side (U32x4).
+template <class W>
+constexpr int kRowsOf = sizeof(W) / 4;
 
-  void half(int index, Bytes at) const { std::memcpy(head + 32 * index + 2 * row, at, 2); }
-  uint8_t& byte(int offset, int index) const { return head[offset + 16 * index + row]; }
+// The same stored block of as many rows.
+template <class W>
+struct Block {
+  Bytes first;
+  int64_t stride;
+
+  Bytes row(int i) const { return first + i * stride; }
+  W word(int offset) const {
+    const auto of_row = [&](int i) {
+      uint32_t word = 0;
+      std::memcpy(&word, row(i) + offset, sizeof(word));
+      return word;
+    };
+    if constexpr (kRowsOf<W> == 1)
+      return of_row(0);
+    else
+      return W{of_row(0), of_row(1), of_row(2), of_row(3)};
+  }
+  void four_words(int offset, W* out) const {
+    if constexpr (kRowsOf<W> == 1) {
+      std::memcpy(out, row(0) + offset, 16);
+    } else {
+      W rows[4];
+      for (int i = 0; i < 4; ++i) std::memcpy(rows + i, row(i) + offset, 16);
+      const W a = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5),
+              b = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5),
+              c = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7),
+              d = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
+      out[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+      out[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+      out[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+      out[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+    }
+  }
 };
+
+// Where they go: scales into the head of the group's unit, codes as words of the planes, four bytes
+// for each row in a register of 64.
+template <class W>
+struct Unit {
+  int64_t row;  // the first
+  uint8_t* head;
+  uint8_t* planes;
+
+  template <int Size>
+  void scale(int offset, const Block<W>& in, int from) const {
+    for (int i = 0; i < kRowsOf<W>; ++i)
+      std::memcpy(head + offset + Size * (row + i), in.row(i) + from, Size);
+  }
+  void byte(int offset, int index, W value) const { bytes<1>(offset, index, value); }
+  template <int Count = 4>
+  void bytes(int offset, int index, W value) const {
+    const auto rows = std::bit_cast<std::array<uint32_t, kRowsOf<W>>>(value);
+    for (int i = 0; i < Count; ++i)
+      for (int j = 0; j < kRowsOf<W>; ++j)
+        head[offset + 16 * (index + i) + row + j] = static_cast<uint8_t>(rows[j] >> (8 * i));
+  }
+  void word(int index, W value) const {
+    std::memcpy(planes + 64 * index + 4 * row, &value, sizeof(value));
+  }
+};
+
+// --- codes, four bytes at a time ---
+
+// 32 stored bytes, each with parts (nibbles, pairs or bits) of several blocks or quads.
+template <class W>
+struct Words {
+  W at[8];
+  Words(const Block<W>& in, int offset) {
+    in.four_words(offset, at);
+    in.four_words(offset + 16, at + 4);
+  }
+
+  // Of words that are `Distance` apart, the upper `Shift` bits of every 2 Shift in the first and
+  // the lower ones in the second change places.
+  template <int Distance, int Shift>
+  void exchange() {
+    constexpr uint32_t kLower = ~0u / ((1u << Shift) + 1);
+    for (int i = 0; i < 8; ++i) {
+      if ((i & Distance) != 0) continue;
+      const W moved = (at[i] >> Shift ^ at[i + Distance]) & kLower;
+      at[i] ^= moved << Shift;
+      at[i + Distance] ^= moved;
+    }
+  }
+};
+
+// Stored in order: four elements, or four and those 16 further on in nibbles, a word. `Flip` turns
+// bits of all codes.
+template <int Count, uint32_t Flip = 0, class W>
+void copy_words(const Block<W>& in, int offset, const Unit<W>& to) {
+  for (int i = 0; i < Count; i += 4) {
+    W words[4];
+    in.four_words(offset + 4 * i, words);
+    for (int j = 0; j < 4; ++j) to.word(i + j, words[j] ^ Flip);
+  }
+}
+
+// 32 bytes with 32 elements in their low nibbles and those of another block in the high ones.
+template <class W>
+void nibbles(const Block<W>& in, int offset, const Unit<W>& to, int low_block, int high_block) {
+  Words<W> words(in, offset);
+  words.template exchange<4, 4>();
+  for (int i = 0; i < 4; ++i) {
+    to.word(low_block + i, words.at[i]);
+    to.word(high_block + i, words.at[i + 4]);
+  }
+}
+
+// 32 bytes, two bits in each for each of four blocks, `Step` words apart.
+template <int Step, class W>
+void pairs(const Block<W>& in, int offset, const Unit<W>& to, int first) {
+  Words<W> words(in, offset);
+  words.template exchange<2, 4>();
+  words.template exchange<1, 2>();
+  for (int i = 0; i < 8; ++i) to.word(first + Step * (i % 4) + i / 4, words.at[i]);
+}
+
+// 32 bytes, a bit in each for each of eight blocks.
+template <int Step, class W>
+void bits(const Block<W>& in, int offset, const Unit<W>& to, int first) {
+  Words<W> words(in, offset);
+  words.template exchange<4, 4>();
+  words.template exchange<2, 2>();
+  words.template exchange<1, 1>();
+  for (int i = 0; i < 8; ++i) to.word(first + Step * i, words.at[i]);
+}
+
+// Bits whose numbers have a 0 at `high` and a 1 at `low`.
+constexpr uint32_t places(int high, int low) {
+  uint32_t mask = 0;
+  for (int i = 0; i < 32; ++i)
+    if ((i >> high & 1) == 0 && (i >> low & 1) == 1) mask |= 1u << i;
+  return mask;
+}
+// These change places with those that have the opposite.
+template <int High, int Low, class W>
+W exchange_places(W word) {
+  constexpr int kShift = (1 << High) - (1 << Low);
+  constexpr uint32_t kPlaces = places(High, Low);
+  const W moved = (word >> kShift ^ word) & kPlaces;
+  return word ^ moved ^ moved << kShift;
+}
+// Bit 4 j + b, of element b of quad j, becomes bit j of byte b.
+template <class W>
+W bits_of_quads(W word) {
+  word = exchange_places<3, 0>(exchange_places<4, 1>(word));
+  return exchange_places<1, 0>(exchange_places<2, 1>(word));
+}
+
+// --- formats: take() is one stored block of one row or four ---
+
+template <int ScaleBytes, int Scales, int Count, uint32_t Flip = 0>
+struct InOrder {
+  template <class W>
+  static void take(const Block<W>& in, const Unit<W>& to) {
+    for (int i = 0; i < Scales; ++i)
+      to.template scale<ScaleBytes>(16 * ScaleBytes * i, in, ScaleBytes * i);
+    copy_words<Count, Flip>(in, ScaleBytes * Scales, to);
+  }
+};
+
+template <int Scales>  // q5_0, q5_1
+struct FiveBits {
+  template <class W>
+  static void take(const Block<W>& in, const Unit<W>& to) {
+    InOrder<2, Scales, 0>::take(in, to);
+    copy_words<4>(in, 2 * Scales + 4, to);
+    to.word(4, bits_of_quads(in.word(2 * Scales)));
+  }
+};
+
+constexpr uint32_t kNibbles = 0x0f0f0f0fu, kPairs = 0x03030303u;
+
+struct Q2K {
+  template <class W>
+  static void take(const Block<W>& in, const Unit<W>& to) {
+    to.template scale<2>(0, in, 80);
+    to.template scale<2>(32, in, 82);
+    for (int i = 0; i < 16; i += 4) to.bytes(64, i, in.word(i));
+    for (int half = 0; half < 2; ++half) pairs<2>(in, 16 + 32 * half, to, 8 * half);
+  }
+};
+
+// Four numbers of 6 bits, less 32.
+template <class W>
+W signed_scales(W low, W high) {
+  const W numbers = (low & kNibbles) | (high & kPairs) << 4;
+  return ((numbers | 0x80808080u) - 0x20202020u) ^ 0x80808080u;
+}
+
+struct Q3K {
+  template <class W>
+  static void take(const Block<W>& in, const Unit<W>& to) {
+    to.template scale<2>(0, in, 108);
+    const W high = in.word(104);
+    for (int i = 0; i < 4; ++i) {
+      const W low = in.word(96 + i % 2 * 4) >> (i / 2 * 4);
+      to.bytes(32, 4 * i, signed_scales<W>(low, high >> (2 * i)));
+    }
+    for (int half = 0; half < 2; ++half) pairs<3>(in, 32 + 32 * half, to, 12 * half);
+    bits<3>(in, 0, to, 2);
+  }
+};
+
+// Scale and minimum of 6 bits each: their low halves share a byte, their high ones a nibble.
+template <class W>
+void scales_and_minima(const Block<W>& in, const Unit<W>& to) {
+  to.template scale<2>(0, in, 0);
+  to.template scale<2>(32, in, 2);
+  const W scales = in.word(4), minima = in.word(8);
+  to.bytes(64, 0, (scales & kNibbles) | (minima & kNibbles) << 4);
+  to.bytes(64, 4, in.word(12));
+  for (int half = 0; half < 2; ++half) {
+    const int from = 4 + 2 * half;
+    const W high = (scales >> from & kPairs) | (minima >> from & kPairs) << 2;
+    to.byte(192, 2 * half, high | high >> 4);
+    to.byte(192, 2 * half + 1, high >> 16 | high >> 20);
+  }
+}
+struct Q4K {
+  template <class W>
+  static void take(const Block<W>& in, const Unit<W>& to) {
+    scales_and_minima(in, to);
+    for (int i = 0; i < 4; ++i) nibbles(in, 16 + 32 * i, to, 8 * i, 8 * i + 4);
+  }
+};
+struct Q5K {
+  template <class W>
+  static void take(const Block<W>& in, const Unit<W>& to) {
+    scales_and_minima(in, to);
+    for (int i = 0; i < 4; ++i) nibbles(in, 48 + 32 * i, to, 10 * i, 10 * i + 5);
+    bits<5>(in, 16, to, 4);
+  }
+};
+
+struct Q6K {
+  template <class W>
+  static void take(const Block<W>& in, const Unit<W>& to) {
+    to.template scale<2>(0, in, 208);
+    for (int i = 0; i < 16; i += 4) to.bytes(32, i, in.word(192 + i));
+    for (int half = 0; half < 2; ++half) {
+      const int first = 24 * half;
+      nibbles(in, 64 * half, to, first, first + 12);
+      nibbles(in, 64 * half + 32, to, first + 6, first + 18);
+      pairs<6>(in, 128 + 32 * half, to, first + 4);
+    }
+  }
+};
+
+struct Iq4Xs {
+  template <class W>
+  static void take(const Block<W>& in, const Unit<W>& to) {
+    to.template scale<2>(0, in, 0);
+    const W high = in.word(0) >> 16, low = in.word(4);
+    for (int i = 0; i < 8; ++i)
+      to.byte(32, i, ((low >> (4 * i) & 15u) | (high >> (2 * i) & 3u) << 4) - 32u);
+    copy_words<32>(in, 8, to);
+  }
+};
+
+// A code in each byte: word j holds quad j.
+template <int Bits, class W>
+void planes_of_bytes(const W* quads, const Unit<W>& to) {
+  if constexpr (Bits >= 4)
+    for (int i = 0; i < 4; ++i) to.word(i, (quads[i] & kNibbles) | (quads[i + 4] & kNibbles) << 4);
+  if constexpr (Bits == 2 || Bits == 3 || Bits == 6) {
+    constexpr int kFirst = Bits == 6 ? 4 : 0;  // of these bits, and of their words
+    for (int half = 0; half < 2; ++half) {
+      W word{};
+      for (int i = 0; i < 4; ++i) word |= (quads[4 * half + i] >> kFirst & kPairs) << (2 * i);
+      to.word(kFirst + half, word);
+    }
+  }
+  if constexpr (Bits == 3 || Bits == 5) {
+    W word{};
+    for (int i = 0; i < 8; ++i) word |= (quads[i] >> (Bits - 1) & 0x01010101u) << i;
+    to.word(Bits - 1, word);
+  }
+}
+
+// A scale and a bias of `Size` bytes, then a stream of codes, lowest bits first: a quad is half of
+// `Bits` bytes.
+template <int Bits, int Size>
+struct Stream {
+  template <class W>
+  static void take(const Block<W>& in, const Unit<W>& to) {
+    InOrder<Size, 2, 0>::take(in, to);
+    W quads[8];
+    for (int j = 0; j < 8; ++j) {
+      const int end =
+          (Bits * (j + 1) + 1) / 2;  // reads 4 bytes up to here, so none behind the block
+      quads[j] = spread(in.word(2 * Size + end - 4) >> (32 - 8 * end + 4 * Bits * j));
+    }
+    planes_of_bytes<Bits>(quads, to);
+  }
+
+  // Four numbers of `Bits` bits in a row become four bytes.
+  template <class W>
+  static W spread(W word) {
+    constexpr uint32_t kTwo = (1u << 2 * Bits) - 1, kOne = ((1u << Bits) - 1) * 0x00010001u;
+    word = (word & kTwo) | (word >> 2 * Bits & kTwo) << 16;
+    return (word & kOne) | (word >> Bits & kOne) << 8;
+  }
+};
+
+// --- groups ---
 
 struct Layout {
   int bits;        // of a code
   int head_bytes;  // of 16 rows
-  void (*take)(Bytes in, const Unit& unit);
-  // Instead of `take`: a whole group, [rows, units] stored blocks.
-  void (*copy)(Bytes stored, int64_t rows, int64_t units, uint8_t* group);
+  void (*fill)(Bytes stored, int64_t rows, int64_t units, uint8_t* group);
 };
 
-// Stored codes that are in order already, four elements (or four and those 16 further on, in
-// nibbles) a word: each word only has to find its place among those of the other rows. `Flip`
-// turns bits of all codes.
-template <int HeadBytes, int Words, uint32_t Flip = 0>
-void copy_words(Bytes stored, int64_t rows, int64_t units, uint8_t* to) {
-  constexpr int kStored = HeadBytes + 4 * Words;
-  constexpr int kScale = HeadBytes == 8 ? 4 : std::min(HeadBytes, 2);
-  for (int64_t u = 0; u < units; ++u) {
-    uint8_t* codes = to + 16 * HeadBytes;
-    for (int64_t row = 0; row < rows; ++row) {
-      const Bytes in = stored + (row * units + u) * kStored;
-      for (int at = 0; at < HeadBytes; at += kScale)
-        std::memcpy(to + 16 * at + kScale * row, in + at, kScale);
-      for (int i = 0; i < Words; ++i) {
-        uint32_t word = 0;
-        std::memcpy(&word, in + HeadBytes + 4 * i, sizeof(word));
-        word ^= Flip;
-        std::memcpy(codes + 64 * i + 4 * row, &word, sizeof(word));
-      }
+// A unit takes pieces of 16 rows, which no machine foresees, so the next group is fetched
+// meanwhile, in the order in which it lies.
+template <class Format, int BlockBytes, int UnitBytes, int HeadBytes>
+void fill(Bytes stored, int64_t rows, int64_t units, uint8_t* group) {
+  const int64_t stride = units * BlockBytes;
+  Bytes next = stored + rows * stride;
+  for (int64_t u = 0; u < units; ++u, stored += BlockBytes, group += UnitBytes) {
+    int64_t row = 0;
+    for (; row + 4 <= rows; row += 4, next += 4 * BlockBytes) {
+      for (int i = 0; i < 4 * BlockBytes; i += 64) __builtin_prefetch(next + i);
+      Format::take(Block<U32x4>{stored + row * stride, stride},
+                   Unit<U32x4>{row, group, group + HeadBytes});
     }
-    to = codes + 64 * Words;
+    for (; row < rows; ++row)
+      Format::take(Block<uint32_t>{stored + row * stride, stride},
+                   Unit<uint32_t>{row, group, group + HeadBytes});
   }
 }
 
-// Low nibbles are elements 0..15, high ones 16..31.
-void nibbles(Bytes in, uint8_t* codes) {
-  for (int i = 0; i < 16; ++i) {
-    codes[i] = in[i] & 15;
-    codes[i + 16] = in[i] >> 4;
-  }
+template <class Format, int BlockBytes, int Bits, int HeadBytes, int BlockSize = 32>
+constexpr Layout layout() {
+  constexpr int kUnitBytes = HeadBytes + BlockSize * Bits * kGroupRows / 8;
+  return {Bits, HeadBytes, fill<Format, BlockBytes, kUnitBytes, HeadBytes>};
 }
-void fifth_bits(Bytes in, uint8_t* codes) {
-  uint32_t high = 0;
-  std::memcpy(&high, in, sizeof(high));
-  for (int i = 0; i < 32; ++i) codes[i] |= static_cast<uint8_t>((high >> i & 1) << 4);
-}
-
-void q5_0(Bytes in, const Unit& to) {
-  to.half(0, in);
-  nibbles(in + 6, to.codes);
-  fifth_bits(in + 2, to.codes);
-}
-void q5_1(Bytes in, const Unit& to) {
-  to.half(0, in);
-  to.half(1, in + 2);
-  nibbles(in + 8, to.codes);
-  fifth_bits(in + 4, to.codes);
-}
-
-void q2_k(Bytes in, const Unit& to) {
-  to.half(0, in + 80);
-  to.half(1, in + 82);
-  for (int group = 0; group < 16; ++group) {
-    to.byte(64, group) = in[group];
-    const Bytes q = in + 16 + group / 8 * 32 + group % 2 * 16;
-    for (int i = 0; i < 16; ++i) to.codes[group * 16 + i] = q[i] >> (group % 8 / 2 * 2) & 3;
-  }
-}
-
-void q3_k(Bytes in, const Unit& to) {
-  const Bytes packed = in + 96;
-  to.half(0, in + 108);
-  for (int group = 0; group < 16; ++group) {
-    const int low = group < 8 ? packed[group] & 15 : packed[group - 8] >> 4;
-    const int top = packed[8 + group % 4] >> (group / 4 * 2) & 3;
-    to.byte(32, group) = static_cast<uint8_t>((low | top << 4) - 32);
-    const Bytes q = in + 32 + group / 8 * 32 + group % 2 * 16, h = in + group % 2 * 16;
-    const int shift = group % 8 / 2 * 2, bit = group / 8 * 4 + group % 8 / 2;
-    for (int i = 0; i < 16; ++i)
-      to.codes[group * 16 + i] = static_cast<uint8_t>((q[i] >> shift & 3) | (h[i] >> bit & 1) << 2);
-  }
-}
-
-// Scale and minimum of 6 bits each: their low halves share a byte, their high ones a nibble.
-void scales_and_minima(Bytes in, const Unit& to) {
-  to.half(0, in);
-  to.half(1, in + 2);
-  const Bytes packed = in + 4;
-  for (int i = 0; i < 8; ++i) {
-    const bool first = i < 4;
-    const int scale = first ? packed[i] & 63 : (packed[i + 4] & 15) | (packed[i - 4] >> 6 << 4);
-    const int minimum = first ? packed[i + 4] & 63 : packed[i + 4] >> 4 | (packed[i] >> 6 << 4);
-    to.byte(64, i) = static_cast<uint8_t>((scale & 15) | (minimum & 15) << 4);
-    to.byte(192, i / 2) |= static_cast<uint8_t>((scale >> 4 | minimum >> 4 << 2) << (i % 2 * 4));
-  }
-}
-void q4_k(Bytes in, const Unit& to) {
-  scales_and_minima(in, to);
-  for (int group = 0; group < 8; ++group) {
-    const Bytes q = in + 16 + group / 2 * 32;
-    for (int i = 0; i < 32; ++i) to.codes[group * 32 + i] = q[i] >> (group % 2 * 4) & 15;
-  }
-}
-void q5_k(Bytes in, const Unit& to) {
-  scales_and_minima(in, to);
-  for (int group = 0; group < 8; ++group) {
-    const Bytes q = in + 48 + group / 2 * 32, high = in + 16;
-    for (int i = 0; i < 32; ++i)
-      to.codes[group * 32 + i] =
-          static_cast<uint8_t>((q[i] >> (group % 2 * 4) & 15) | (high[i] >> group & 1) << 4);
-  }
-}
-
-void q6_k(Bytes in, const Unit& to) {
-  to.half(0, in + 208);
-  for (int group = 0; group < 16; ++group) to.byte(32, group) = in[192 + group];
-  for (int part = 0; part < 8; ++part) {
-    const Bytes low = in + part / 4 * 64 + part % 2 * 32, high = in + 128 + part / 4 * 32;
-    const int shift = part % 4 / 2 * 4, pair = part % 4 * 2;
-    for (int i = 0; i < 32; ++i)
-      to.codes[part * 32 + i] =
-          static_cast<uint8_t>((low[i] >> shift & 15) | (high[i] >> pair & 3) << 4);
-  }
-}
-
-void iq4_xs(Bytes in, const Unit& to) {
-  to.half(0, in);
-  const int high = in[2] | in[3] << 8;
-  for (int group = 0; group < 8; ++group) {
-    const int low = in[4 + group / 2] >> (group % 2 * 4) & 15;
-    to.byte(32, group) = static_cast<uint8_t>((low | (high >> (2 * group) & 3) << 4) - 32);
-    nibbles(in + 8 + group * 16, to.codes + group * 32);
-  }
-}
-
-// A scale and a bias of `Size` bytes, then a stream of codes, lowest bits first. Eight codes are
-// Bits bytes.
 template <int Bits, int Size>
-void stream(Bytes in, const Unit& to) {
-  for (int i = 0; i < 2; ++i)
-    std::memcpy(to.head + 16 * Size * i + Size * to.row, in + Size * i, Size);
-  for (int eight = 0; eight < 4; ++eight) {
-    uint64_t word = 0;
-    std::memcpy(&word, in + 2 * Size + Bits * eight, Bits);
-    for (int i = 0; i < 8; ++i)
-      to.codes[8 * eight + i] = static_cast<uint8_t>(word >> (Bits * i) & ((1u << Bits) - 1));
-  }
+constexpr Layout affine() {
+  return layout<Stream<Bits, Size>, 2 * Size + 4 * Bits, Bits, 32 * Size>();
 }
 
 constexpr uint32_t kTopBits = 0x80808080u;  // unsigned bytes less 128 have a sign
@@ -175,28 +368,28 @@ constexpr uint32_t kTopBits = 0x80808080u;  // unsigned bytes less 128 have a si
 Layout affine_layout(DType dtype) {
   switch (dtype) {
     case DType::affine2:
-      return {2, 64, stream<2, 2>, nullptr};
+      return affine<2, 2>();
     case DType::affine3:
-      return {3, 64, stream<3, 2>, nullptr};
+      return affine<3, 2>();
     case DType::affine6:
-      return {6, 64, stream<6, 2>, nullptr};
+      return affine<6, 2>();
     case DType::affine2_f32:
-      return {2, 128, stream<2, 4>, nullptr};
+      return affine<2, 4>();
     case DType::affine3_f32:
-      return {3, 128, stream<3, 4>, nullptr};
+      return affine<3, 4>();
     case DType::affine4_f32:
-      return {4, 128, stream<4, 4>, nullptr};
+      return affine<4, 4>();
     case DType::affine5_f32:
-      return {5, 128, stream<5, 4>, nullptr};
+      return affine<5, 4>();
     case DType::affine6_f32:
-      return {6, 128, stream<6, 4>, nullptr};
+      return affine<6, 4>();
     case DType::affine8_f32:
-      return {8, 128, nullptr, copy_words<8, 8, kTopBits>};
+      return layout<InOrder<4, 2, 8, kTopBits>, 40, 8, 128>();
     case DType::zero4:
-      return {4, 64, nullptr, copy_words<4, 4>};
+      return layout<InOrder<2, 2, 4>, 20, 4, 64>();
     case DType::affine8:
     case DType::zero8:
-      return {8, 64, nullptr, copy_words<4, 8, kTopBits>};
+      return layout<InOrder<2, 2, 8, kTopBits>, 36, 8, 64>();
     default:
       return {};
   }
@@ -205,72 +398,33 @@ Layout affine_layout(DType dtype) {
 Layout layout_of(DType dtype) {
   switch (dtype) {
     case DType::q8_0:
-      return {8, 32, nullptr, copy_words<2, 8>};
+      return layout<InOrder<2, 1, 8>, 34, 8, 32>();
     case DType::q4_0:
     case DType::iq4_nl:
-      return {4, 32, nullptr, copy_words<2, 4>};
+      return layout<InOrder<2, 1, 4>, 18, 4, 32>();
     case DType::q4_1:
-      return {4, 64, nullptr, copy_words<4, 4>};
+      return layout<InOrder<2, 2, 4>, 20, 4, 64>();
     case DType::mxfp4:
-      return {4, 16, nullptr, copy_words<1, 4>};
+      return layout<InOrder<1, 1, 4>, 17, 4, 16>();
     case DType::q5_0:
-      return {5, 32, q5_0, nullptr};
+      return layout<FiveBits<1>, 22, 5, 32>();
     case DType::q5_1:
-      return {5, 64, q5_1, nullptr};
+      return layout<FiveBits<2>, 24, 5, 64>();
     case DType::q2_k:
-      return {2, 64 + 256, q2_k, nullptr};
+      return layout<Q2K, 84, 2, 64 + 256, 256>();
     case DType::q3_k:
-      return {3, 32 + 256, q3_k, nullptr};
+      return layout<Q3K, 110, 3, 32 + 256, 256>();
     case DType::q4_k:
-      return {4, 64 + 192, q4_k, nullptr};
+      return layout<Q4K, 144, 4, 64 + 192, 256>();
     case DType::q5_k:
-      return {5, 64 + 192, q5_k, nullptr};
+      return layout<Q5K, 176, 5, 64 + 192, 256>();
     case DType::q6_k:
-      return {6, 32 + 256, q6_k, nullptr};
+      return layout<Q6K, 210, 6, 32 + 256, 256>();
     case DType::iq4_xs:
-      return {4, 32 + 128, iq4_xs, nullptr};
+      return layout<Iq4Xs, 136, 4, 32 + 128, 256>();
     default:
       return affine_layout(dtype);
   }
-}
-
-// Four codes at a time: word j of a block holds elements 4 j .. 4 j + 3.
-class Planes {
- public:
-  Planes(const uint8_t* codes, uint8_t* out, int row) : out_(out + 4 * row) {
-    std::memcpy(words_, codes, sizeof(words_));
-  }
-  void nibbles() {
-    for (int i = 0; i < 4; ++i) put((words_[i] & 0x0f0f0f0fu) | (words_[i + 4] & 0x0f0f0f0fu) << 4);
-  }
-  void pairs(int shift) {
-    for (int half = 0; half < 8; half += 4) {
-      uint32_t word = 0;
-      for (int i = 0; i < 4; ++i) word |= (words_[half + i] >> shift & 0x03030303u) << (2 * i);
-      put(word);
-    }
-  }
-  void bits(int shift) {
-    uint32_t word = 0;
-    for (int i = 0; i < 8; ++i) word |= (words_[i] >> shift & 0x01010101u) << i;
-    put(word);
-  }
-
- private:
-  void put(uint32_t word) {
-    std::memcpy(out_, &word, sizeof(word));
-    out_ += 4 * kGroupRows;
-  }
-  uint32_t words_[8];
-  uint8_t* out_;
-};
-
-void write_planes(int bits, Planes planes) {
-  if (bits >= 4) planes.nibbles();
-  if (bits == 6) planes.pairs(4);
-  if (bits < 4) planes.pairs(0);
-  if (bits == 3) planes.bits(2);
-  if (bits == 5) planes.bits(4);
 }
 
 int64_t unit_bytes(DType dtype) {
@@ -290,25 +444,9 @@ void interleave_group(DType dtype, const std::byte* stored, int64_t rows, int64_
                       std::byte* group) {
   const Layout layout = layout_of(dtype);
   CHECK(layout.bits != 0, traits(dtype).name);
-  const int64_t unit = unit_bytes(dtype), block_bytes = traits(dtype).block_bytes;
-  const int64_t units = k / traits(dtype).block_size,
-                plane_bytes = 8 * kGroupRows / 2 * layout.bits;
-  if (layout.copy == nullptr || rows < kGroupRows)
-    std::memset(group, 0, static_cast<size_t>(units * unit));
-  if (layout.copy != nullptr)
-    return layout.copy(reinterpret_cast<Bytes>(stored), rows, units,
-                       reinterpret_cast<uint8_t*>(group));
-  uint8_t codes[256];
-  for (int64_t u = 0; u < units; ++u) {
-    auto* to = reinterpret_cast<uint8_t*>(group) + u * unit;
-    for (int64_t row = 0; row < rows; ++row) {
-      const auto* in = reinterpret_cast<Bytes>(stored) + (row * units + u) * block_bytes;
-      layout.take(in, {static_cast<int>(row), to, codes});
-      for (int64_t b = 0; b < traits(dtype).block_size / 32; ++b)
-        write_planes(layout.bits, {codes + 32 * b, to + layout.head_bytes + b * plane_bytes,
-                                   static_cast<int>(row)});
-    }
-  }
+  const int64_t units = k / traits(dtype).block_size;
+  if (rows < kGroupRows) std::memset(group, 0, static_cast<size_t>(units * unit_bytes(dtype)));
+  layout.fill(reinterpret_cast<Bytes>(stored), rows, units, reinterpret_cast<uint8_t*>(group));
 }
 
 }  // namespace exo::cpu
