@@ -81,10 +81,24 @@ void CpuOps::widened_matmul(DType dtype, const MatmulArgs& args, const Rect& rec
   }
 }
 
+// Panels read the same stretch of many rows. Where rows lie a large power of two apart these share
+// a few sets of the second cache and drive each other out.
+int64_t CpuOps::x_stride(Form form) const {
+  constexpr int64_t kLineBytes = 64, kSets = 64, kFarBytes = 4 * kSets * kLineBytes;
+  const int64_t k = activations_.k, element_bytes = form == Form::f32 ? 4 : 2;
+  if (form == Form::int8 || kernels_.float_rows == 0 || activations_.rows < kManyRows) return k;
+  const bool conflict =
+      k * element_bytes % (kSets * kLineBytes) == 0 && k * element_bytes >= kFarBytes;
+  return conflict ? k + (kSets / 2 + 1) * kLineBytes / element_bytes : k;
+}
+
 void CpuOps::compute_form(Form form, int64_t row, const float* x) {
   const int64_t k = activations_.k;
-  if (form == Form::bf16) {
-    kernels_.round_bf16(x, k, activations_.bf16->as<uint16_t>() + row * k);
+  if (form == Form::f32) {
+    std::memcpy(activations_.f32->as<float>() + row * x_stride(form), x,
+                static_cast<size_t>(k) * sizeof(float));
+  } else if (form == Form::bf16) {
+    kernels_.round_bf16(x, k, activations_.bf16->as<uint16_t>() + row * x_stride(form));
   } else {
     kernels_.quantize(x, k, activations_.quants->as<int8_t>() + row * k,
                       activations_.blocks->as<XBlock>() + row * (k / 32));
@@ -100,10 +114,11 @@ void CpuOps::prepare(const MatmulCall& call, Form form) {
     a.rows = call.x.rows();
     a.k = call.x.width();
   }
-  const auto count = static_cast<size_t>(a.rows * a.k);
+  const int64_t stride = x_stride(form);
+  const auto count = static_cast<size_t>(a.rows * stride);
   if (form == Form::f32) {
     if (a.f32) return;
-    if (!norm) {
+    if (!norm && stride == a.k) {
       a.f32 = std::static_pointer_cast<CpuBuffer>(call.x.buffer);
       return;
     }
@@ -122,19 +137,20 @@ void CpuOps::prepare(const MatmulCall& call, Form form) {
     for (int64_t row = begin; row < end; ++row) {
       const float* x = floats(call.x) + row * a.k;
       if (norm) {
-        float* normed = form == Form::f32 ? a.f32->as<float>() + row * a.k
+        float* normed = form == Form::f32 ? a.f32->as<float>() + row * stride
                                           : reinterpret_cast<float*>(scratch(worker, 0));
         kernels_.rms_norm(x, floats(*call.norm), a.k, a.eps, normed);
         x = normed;
       }
-      if (form != Form::f32) compute_form(form, row, x);
+      if (form != Form::f32 || !norm) compute_form(form, row, x);
     }
   });
 }
 
 MatmulArgs CpuOps::matmul_args(const MatmulCall& call, const Plan& plan, Tensor& out) {
   MatmulArgs args;
-  args.x_stride = args.k = call.x.width();
+  args.k = call.x.width();
+  args.x_stride = x_stride(plan.form);
   if (plan.form == Form::f32) {
     args.x = reinterpret_cast<const float*>(activations_.f32->data());
   } else if (plan.form == Form::bf16) {

@@ -63,7 +63,7 @@ class CpuOps : public Ops {
     std::shared_ptr<Buffer> x, norm;  // the key; norm may be null
     float eps = 0;
     int64_t rows = 0, k = 0;
-    std::shared_ptr<CpuBuffer> f32;  // x itself without a norm
+    std::shared_ptr<CpuBuffer> f32;  // rows x_stride() apart; x itself where nothing changes
     std::shared_ptr<CpuBuffer> bf16;
     std::shared_ptr<CpuBuffer> quants, blocks;  // int8 and XBlock
   };
@@ -93,6 +93,7 @@ class CpuOps : public Ops {
   void widened_matmul(DType dtype, const MatmulArgs& args, const Rect& rect, float* rows) const;
   void widen(DType dtype, const std::byte* rows, int64_t count, int64_t k, float* out) const;
   void prepare(const MatmulCall& call, Form form);
+  int64_t x_stride(Form form) const;  // elements between rows of activations_
   void compute_form(Form form, int64_t row, const float* x);
   MatmulArgs matmul_args(const MatmulCall& call, const Plan& plan, Tensor& out);
   static void finish(const MatmulCall& call, const Rect& rect, Tensor& out);
