@@ -43,6 +43,19 @@ Shape matmul(const Tensor& x, const Tensor& w, const Tensor* bias) {
   return {x.rows(), w.rows()};
 }
 
+Shape grouped_matmul(const Tensor& x, std::span<const RowGroup> groups) {
+  CHECK(!groups.empty(), "grouped_matmul needs a group");
+  int64_t rows = 0;
+  for (const RowGroup& group : groups) {
+    matmul(x, *group.by.w, group.by.bias);
+    CHECK(group.rows >= 0 && group.by.w->shape == groups.front().by.w->shape,
+          "grouped_matmul: shapes differ");
+    rows += group.rows;
+  }
+  CHECK(rows == x.rows(), "grouped_matmul: rows of the groups");
+  return {x.rows(), groups.front().by.w->rows()};
+}
+
 Shape rms_norm(const Tensor& x, const Tensor& weight) {
   CHECK(weight.width() > 0 && x.width() % weight.width() == 0, "rms_norm: widths differ");
   return x.shape;

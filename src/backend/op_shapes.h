@@ -10,6 +10,7 @@ namespace exo::shapes {
 
 Shape embed(const Tensor& table, std::span<const TokenId> ids);
 Shape matmul(const Tensor& x, const Tensor& w, const Tensor* bias);
+Shape grouped_matmul(const Tensor& x, std::span<const RowGroup> groups);
 Shape rms_norm(const Tensor& x, const Tensor& weight);
 Shape layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias);
 Shape same(const Tensor& x, const Tensor& y);

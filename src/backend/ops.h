@@ -64,6 +64,17 @@ struct RowSpan {
   int row_count = 0;
 };
 
+// A matrix [m, k] that rows go through, and its bias [m] or null.
+struct Projection {
+  const Tensor* w = nullptr;
+  const Tensor* bias = nullptr;
+};
+// The next rows of a grouped matmul's input go through this one.
+struct RowGroup {
+  Projection by;
+  int rows = 0;
+};
+
 enum class Gelu { erf, tanh, quick };  // exact; tanh approximation; x * sigmoid(1.702 x)
 
 class Ops {
@@ -75,6 +86,9 @@ class Ops {
                        std::span<const TokenId> ids) = 0;  // table [vocab, d] -> [n, d]
   virtual Tensor matmul(const Tensor& x, const Tensor& w,
                         const Tensor* bias) = 0;  // x [n, k], w [m, k], bias [m] -> [n, m]
+  // Each group of rows by its own matrix, as the experts of a mixture: x [n, k], each w [m, k] ->
+  // [n, m].
+  virtual Tensor grouped_matmul(const Tensor& x, std::span<const RowGroup> groups) = 0;
   virtual Tensor rms_norm(const Tensor& x, const Tensor& weight,
                           float eps) = 0;  // over the last `weight.width()` elements: also per head
   // (x - mean) / sqrt(variance + eps) * weight + bias, over the last `weight.width()` elements
@@ -127,6 +141,12 @@ class Ops {
   virtual Tensor norm_matmul(const Tensor& x, const Tensor& norm, float eps, const Tensor& w,
                              const Tensor* bias) {
     return matmul(rms_norm(x, norm, eps), w, bias);
+  }
+  // The same rows through several matrices: q, k and v, or gate and up.
+  virtual std::vector<Tensor> matmuls(const Tensor& x, std::span<const Projection> by) {
+    std::vector<Tensor> out;
+    for (const Projection& one : by) out.push_back(matmul(x, *one.w, one.bias));
+    return out;
   }
   // x + matmul(y, w): the residual add of an output projection.
   virtual Tensor matmul_add(const Tensor& x, const Tensor& y, const Tensor& w, const Tensor* bias) {

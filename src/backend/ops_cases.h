@@ -62,6 +62,27 @@ inline OpCase matmul(DType dtype, int64_t rows, int64_t k, int64_t m, bool fused
   return c;
 }
 
+// Groups of no, one, few and many rows; with a bias and without.
+inline OpCase grouped_matmul(DType dtype, int64_t k) {
+  OpCase c{.name = "grouped_matmul/" + std::string(traits(dtype).name),
+           .tolerance = format_tolerance(dtype)};
+  c.prepare = [=](Backend& backend) -> Run {
+    constexpr int kRows[] = {1, 3, 0, 80, 1, 7};
+    constexpr int64_t kAll = 92, kOuts = 83;
+    std::vector<Tensor> weights;
+    for (unsigned i = 0; i < std::size(kRows); ++i)
+      weights.push_back(upload_weight(backend, dtype, {kOuts, k}, 20 + i));
+    const Tensor x = upload(backend, {kAll, k}, 1), bias = upload(backend, {kOuts}, 2);
+    return [=, &backend] {
+      std::vector<RowGroup> groups;
+      for (size_t i = 0; i < weights.size(); ++i)
+        groups.push_back({{&weights[i], i % 2 == 0 ? &bias : nullptr}, kRows[i]});
+      return backend.ops().grouped_matmul(x, groups);
+    };
+  };
+  return c;
+}
+
 inline OpCase embed(DType dtype, int64_t vocab, int64_t width) {
   OpCase c{.name = "embed/" + std::string(traits(dtype).name)};
   c.prepare = [=](Backend& backend) -> Run {

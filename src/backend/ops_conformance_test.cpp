@@ -138,6 +138,7 @@ std::vector<OpCase> all_cases() {
       const int k = block > 1 ? block * pick(1, block > 32 ? 3 : 9) : pick(1, 300);
       all.push_back(cases::matmul(dtype, pick(1, i < 7 ? 5 : 70), k, pick(1, 150), i % 4 == 3));
     }
+    all.push_back(cases::grouped_matmul(dtype, block > 1 ? block : 70));
     all.push_back(cases::embed(dtype, 40, block > 32 ? block : 96));
     if (block == 1) all.push_back(cases::matmul(dtype, 70, 8192, 9, false));
   }
@@ -359,6 +360,32 @@ TEST(OpsConformance, ARowOfALargeFloatMatmulDoesNotDependOnItsCompany) {
       check_large_matmul(options, dtype, 1100, false);
       check_large_matmul(options, dtype, 8192, !options.exact);
     }
+}
+
+TEST(OpsConformance, MatricesSideBySideGiveTheBitsOfEachAlone) {
+  for (const BackendOptions& options : cpu_options()) {
+    const auto backend = make_backend("cpu", options).value();
+    Ops& ops = backend->ops();
+    for (const DType dtype : {DType::bf16, DType::q4_0, DType::q6_k, DType::f8_32}) {
+      const Tensor a = cases::upload_weight(*backend, dtype, {150, 256}, 2),
+                   b = cases::upload_weight(*backend, dtype, {150, 256}, 3);
+      const Tensor x = cases::upload(*backend, {9, 256}, 1);
+      const Projection both[] = {{&a}, {&b}};
+      const std::vector<Tensor> beside = ops.matmuls(x, both);
+      const RowGroup groups[] = {{{&a}, 8}, {{&b}, 1}};
+      const std::vector<float> grouped = values_of(*backend, ops.grouped_matmul(x, groups));
+      const std::vector<float> alone_a = values_of(*backend, ops.matmul(x, a, nullptr)),
+                               alone_b = values_of(*backend, ops.matmul(x, b, nullptr));
+      EXPECT_EQ(values_of(*backend, beside[0]), alone_a);
+      EXPECT_EQ(values_of(*backend, beside[1]), alone_b);
+      for (size_t row = 0; row < 9; ++row) {
+        const auto& alone = row < 8 ? alone_a : alone_b;
+        const auto at = static_cast<std::ptrdiff_t>(row * 150);
+        EXPECT_TRUE(std::equal(alone.begin() + at, alone.begin() + at + 150, grouped.begin() + at))
+            << options.isa << " " << traits(dtype).name << " row " << row;
+      }
+    }
+  }
 }
 
 TEST(OpsConformance, ARowOfAttentionDoesNotDependOnItsChunk) {

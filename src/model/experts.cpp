@@ -2,9 +2,11 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <array>
 #include <numeric>
 
+#include "base/check.h"
 #include "model/weights.h"
 
 namespace exo::experts {
@@ -82,20 +84,13 @@ void declare_shared(const Config& config, WeightSpec spec, const std::string& ba
   specs.push_back(spec);
 }
 
-Tensor run_one(const StepContext& step, int layer, const std::array<int, kMatrices>& slots,
-               const Tensor& x) {
-  const auto weight = [&](Matrix which) -> const Tensor& {
-    return step.weights.layer(layer, slots[which]);
-  };
-  Ops& ops = step.ops;
-  const Tensor inner = ops.swiglu(ops.matmul(x, weight(kGate), nullptr),
-                                  ops.matmul(x, weight(kUp), nullptr));  // [rows, width]
-  return ops.matmul(inner, weight(kDown), nullptr);
-}
-
 // The expert every token goes to; where it has a gate, by as much as that lets through.
 Tensor add_shared(const StepContext& step, int layer, const Tensor& residual, const Tensor& x) {
-  const Tensor shared = run_one(step, layer, {kSharedGate, kSharedUp, kSharedDown}, x);
+  const auto weight = [&](int slot) { return &step.weights.layer(layer, slot); };
+  const Projection gate_up[] = {{weight(kSharedGate)}, {weight(kSharedUp)}};
+  const std::vector<Tensor> inner = step.ops.matmuls(x, gate_up);  // [n, shared width] each
+  const Tensor shared =
+      step.ops.matmul(step.ops.swiglu(inner[0], inner[1]), *weight(kSharedDown), nullptr);
   if (!step.config.experts.shared_gated) return step.ops.add(residual, shared);
   const Tensor gate = step.ops.matmul(x, step.weights.layer(layer, kSharedScale), nullptr);
   const Routing open = step.ops.route(gate, {.score = RouteParams::Score::sigmoid});
@@ -145,27 +140,43 @@ Tensor mlp(const StepContext& step, int layer, const Tensor& residual, const Ten
   const Routing routing =
       ops.route(ops.matmul(x, step.weights.layer(layer, kRouter), nullptr), params);
   const Tensor sum = experts.shared_width > 0 ? add_shared(step, layer, residual, x) : residual;
-  return dispatch(ops, routing, experts.count, x, sum, [&](int expert, const Tensor& rows) {
-    return run_one(step, layer,
-                   {slot_of(expert, kGate), slot_of(expert, kUp), slot_of(expert, kDown)}, rows);
-  });
+  const auto run = [&](std::span<const Share> shares, const Tensor& rows) {
+    const auto through = [&](Matrix which, const Tensor& in) {
+      return project(ops, shares, in, [&](int expert) {
+        return Projection{&step.weights.layer(layer, slot_of(expert, which))};
+      });
+    };
+    return through(kDown, ops.swiglu(through(kGate, rows), through(kUp, rows)));
+  };
+  return dispatch(ops, routing, experts.count, x, sum, run);
 }
 
-Tensor dispatch(Ops& ops, const Routing& routing, int count, const Tensor& x, Tensor sum,
-                const std::function<Tensor(int expert, const Tensor& rows)>& run) {
-  std::vector<std::vector<int32_t>> rows(static_cast<size_t>(count));
-  std::vector<std::vector<float>> weights(rows.size());
-  for (size_t i = 0; i < routing.experts.size(); ++i) {
-    const auto expert = static_cast<size_t>(routing.experts[i]);
-    rows[expert].push_back(static_cast<int32_t>(i) / routing.per_row);
-    weights[expert].push_back(routing.weights[i]);
+Tensor project(Ops& ops, std::span<const Share> shares, const Tensor& rows,
+               const std::function<Projection(int expert)>& matrix) {
+  std::vector<RowGroup> groups;
+  for (const Share& share : shares) groups.push_back({matrix(share.expert), share.rows});
+  return ops.grouped_matmul(rows, groups);
+}
+
+Tensor dispatch(Ops& ops, const Routing& routing, int count, const Tensor& x, const Tensor& sum,
+                const std::function<Tensor(std::span<const Share>, const Tensor& rows)>& run) {
+  if (x.rows() == 0) return sum;
+  std::vector<size_t> order(routing.experts.size());  // by expert, then row
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return routing.experts[a] < routing.experts[b]; });
+  std::vector<Share> shares;
+  std::vector<int32_t> rows;
+  std::vector<float> weights;
+  for (const size_t i : order) {
+    const int expert = routing.experts[i];
+    CHECK(expert >= 0 && expert < count, "an expert that the layer does not have");
+    if (shares.empty() || shares.back().expert != expert) shares.push_back({expert, 0});
+    ++shares.back().rows;
+    rows.push_back(static_cast<int32_t>(i) / routing.per_row);
+    weights.push_back(routing.weights[i]);
   }
-  for (size_t expert = 0; expert < rows.size(); ++expert) {
-    if (rows[expert].empty()) continue;
-    const Tensor out = run(static_cast<int>(expert), ops.gather_rows(x, rows[expert]));
-    sum = ops.add_rows(sum, out, rows[expert], weights[expert]);
-  }
-  return sum;
+  return ops.add_rows(sum, run(shares, ops.gather_rows(x, rows)), rows, weights);
 }
 
 }  // namespace exo::experts

@@ -1,5 +1,6 @@
-// Matmul of the cpu backend: activations are brought into the form of the kernel once per input,
-// outputs are split over the threads, K never is.
+// Matmuls of the cpu backend: activations are brought into the form of the kernel once per input,
+// rows and outputs of all matrices that are asked for together are split over the threads, K never
+// is.
 #include <algorithm>
 #include <cstring>
 
@@ -17,24 +18,17 @@ constexpr int64_t kRowBlockBytes = 512 << 10;  // of activations: half of a comm
 
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
-struct Split {
-  int64_t outs;  // per task
-  int64_t rows;
-};
 // Rows of x that a kernel takes best at a time, once there are many.
 int64_t rows_in_cache(int64_t k) {
   return round_up(std::max<int64_t>(kRowBlockBytes / (4 * k), 16), 16);
 }
 
-Split split_work(const Rect& all, int64_t row_block, int64_t row_bytes, int threads) {
-  const int64_t rows = all.row_end, outs = all.out_end;
-  if (rows < kManyRows) {
-    const int64_t fair = outs / (4 * threads),
-                  least = kChunkBytes / std::max<int64_t>(row_bytes, 1);
-    return {round_up(std::max({fair, least, int64_t{1}}), 16), rows};
-  }
-  return {std::min<int64_t>(64, round_up(std::max<int64_t>(outs / (2 * threads), 1), 16)),
-          std::min(rows, row_block)};
+// Of one task.
+int64_t outs_of_task(int64_t rows, int64_t outs, int64_t row_bytes, int threads) {
+  if (rows >= kManyRows)
+    return std::min<int64_t>(64, round_up(std::max<int64_t>(outs / (2 * threads), 1), 16));
+  const int64_t fair = outs / (4 * threads), least = kChunkBytes / std::max<int64_t>(row_bytes, 1);
+  return round_up(std::max({fair, least, int64_t{1}}), 16);
 }
 
 }  // namespace
@@ -105,21 +99,21 @@ void CpuOps::compute_form(Form form, int64_t row, const float* x) {
   }
 }
 
-void CpuOps::prepare(const MatmulCall& call, Form form) {
+void CpuOps::prepare(const Input& input, Form form) {
   Activations& a = activations_;
-  const auto norm = call.norm ? call.norm->buffer : nullptr;
-  if (a.x != call.x.buffer || a.norm != norm || a.eps != call.eps || a.k != call.x.width() ||
-      a.rows != call.x.rows()) {
-    a = Activations{.x = call.x.buffer, .norm = norm, .eps = call.eps};
-    a.rows = call.x.rows();
-    a.k = call.x.width();
+  const auto norm = input.norm ? input.norm->buffer : nullptr;
+  if (a.x != input.x.buffer || a.norm != norm || a.eps != input.eps || a.k != input.x.width() ||
+      a.rows != input.x.rows()) {
+    a = Activations{.x = input.x.buffer, .norm = norm, .eps = input.eps};
+    a.rows = input.x.rows();
+    a.k = input.x.width();
   }
   const int64_t stride = x_stride(form);
   const auto count = static_cast<size_t>(a.rows * stride);
   if (form == Form::f32) {
     if (a.f32) return;
     if (!norm && stride == a.k) {
-      a.f32 = std::static_pointer_cast<CpuBuffer>(call.x.buffer);
+      a.f32 = std::static_pointer_cast<CpuBuffer>(input.x.buffer);
       return;
     }
     a.f32 = buffer(count * sizeof(float));
@@ -135,11 +129,11 @@ void CpuOps::prepare(const MatmulCall& call, Form form) {
   const int64_t chunk = std::max<int64_t>(1, 8192 / a.k);
   threads_.parallel_for(a.rows, chunk, [&](int64_t begin, int64_t end, int worker) {
     for (int64_t row = begin; row < end; ++row) {
-      const float* x = floats(call.x) + row * a.k;
+      const float* x = floats(input.x) + row * a.k;
       if (norm) {
         float* normed = form == Form::f32 ? a.f32->as<float>() + row * stride
                                           : reinterpret_cast<float*>(scratch(worker, 0));
-        kernels_.rms_norm(x, floats(*call.norm), a.k, a.eps, normed);
+        kernels_.rms_norm(x, floats(*input.norm), a.k, a.eps, normed);
         x = normed;
       }
       if (form != Form::f32 || !norm) compute_form(form, row, x);
@@ -147,69 +141,79 @@ void CpuOps::prepare(const MatmulCall& call, Form form) {
   });
 }
 
-MatmulArgs CpuOps::matmul_args(const MatmulCall& call, const Plan& plan, Tensor& out) {
+// Its activations are brought into the form that the matrix takes.
+CpuOps::Part CpuOps::part_of(const Input& input, const Projection& by, int64_t row, int64_t rows,
+                             Tensor& out) {
+  const Plan plan = this->plan(*by.w);
+  prepare(input, plan.form);
+  const int64_t k = input.x.width(), stride = x_stride(plan.form);
   MatmulArgs args;
-  args.k = call.x.width();
-  args.x_stride = x_stride(plan.form);
+  args.k = k;
+  args.x_stride = stride;
   if (plan.form == Form::f32) {
-    args.x = reinterpret_cast<const float*>(activations_.f32->data());
+    args.x = reinterpret_cast<const float*>(activations_.f32->data()) + row * stride;
   } else if (plan.form == Form::bf16) {
-    args.x_bf16 = activations_.bf16->as<uint16_t>();
+    args.x_bf16 = activations_.bf16->as<uint16_t>() + row * stride;
   } else {
-    args.x_q = activations_.quants->as<int8_t>();
-    args.x_blocks = activations_.blocks->as<XBlock>();
+    args.x_q = activations_.quants->as<int8_t>() + row * stride;
+    args.x_blocks = activations_.blocks->as<XBlock>() + row * (k / 32);
   }
-  args.w = buffer_of(call.w).data();
+  args.w = buffer_of(*by.w).data();
   args.w_stride = plan.w_stride;
-  args.out = mutable_floats(out);
   args.out_stride = out.width();
-  return args;
+  args.out = mutable_floats(out) + row * args.out_stride;
+  Part part{.plan = plan, .dtype = by.w->dtype, .args = args, .rows = rows, .outs = by.w->rows()};
+  if (by.bias != nullptr) part.bias = floats(*by.bias);
+  return part;
 }
 
-void CpuOps::finish(const MatmulCall& call, const Rect& rect, Tensor& out) {
-  if (call.bias == nullptr && call.residual == nullptr) return;
+void CpuOps::finish(const Part& part, const Rect& rect) {
+  if (part.bias == nullptr && part.residual == nullptr) return;
   for (int64_t row = rect.row_begin; row < rect.row_end; ++row) {
-    float* to = mutable_floats(out) + row * out.width();
-    if (call.bias) {
-      const float* bias = floats(*call.bias);
-      for (int64_t o = rect.out_begin; o < rect.out_end; ++o) to[o] += bias[o];
-    }
-    if (call.residual) {
-      const float* residual = floats(*call.residual) + row * out.width();
+    float* to = part.args.out + row * part.args.out_stride;
+    if (part.bias)
+      for (int64_t o = rect.out_begin; o < rect.out_end; ++o) to[o] += part.bias[o];
+    if (part.residual) {
+      const float* residual = part.residual + row * part.args.out_stride;
       for (int64_t o = rect.out_begin; o < rect.out_end; ++o) to[o] += residual[o];
     }
   }
 }
 
-Tensor CpuOps::run(const MatmulCall& call) {
-  Tensor out = make(shapes::matmul(call.x, call.w, call.bias));
-  const int64_t rows = out.rows(), outs = out.width();
-  if (rows == 0) return out;
-  const Plan plan = this->plan(call.w);
-  prepare(call, plan.form);
-  const MatmulArgs args = matmul_args(call, plan, out);
-  const bool panels = plan.form != Form::int8 && kernels_.float_rows > 0;
-  const Split split =
-      split_work({0, rows, 0, outs}, panels ? kernels_.float_rows : rows_in_cache(args.k),
-                 args.w_stride, threads_.size());
-  const int64_t row_tasks = (rows + split.rows - 1) / split.rows;
-  const int64_t out_tasks = (outs + split.outs - 1) / split.outs;
-  const int64_t widened_bytes = kGroupRows * args.k * int64_t{sizeof(float)};
-  if (plan.kernel == nullptr) reserve_scratch(widened_bytes);
+void CpuOps::compute(std::vector<Part> parts) {
+  int64_t tasks = 0, widened_bytes = 0;
+  for (Part& part : parts) {
+    const bool panels = part.plan.form != Form::int8 && kernels_.float_rows > 0;
+    part.task_rows = part.rows;
+    if (part.rows >= kManyRows)
+      part.task_rows =
+          std::min<int64_t>(part.rows, panels ? kernels_.float_rows : rows_in_cache(part.args.k));
+    part.task_outs = outs_of_task(part.rows, part.outs, part.args.w_stride, threads_.size());
+    part.row_tasks = (part.rows + part.task_rows - 1) / part.task_rows;
+    part.first_task = tasks;
+    tasks += part.row_tasks * ((part.outs + part.task_outs - 1) / part.task_outs);
+    if (part.plan.kernel == nullptr)
+      widened_bytes = std::max<int64_t>(widened_bytes, kGroupRows * part.args.k * 4);
+  }
+  if (widened_bytes > 0) reserve_scratch(widened_bytes);
   // Tasks that share weights follow each other.
-  threads_.parallel_for(row_tasks * out_tasks, 1, [&](int64_t begin, int64_t end, int worker) {
+  threads_.parallel_for(tasks, 1, [&](int64_t begin, int64_t end, int worker) {
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t row = task % row_tasks * split.rows, o = task / row_tasks * split.outs;
-      const Rect rect{row, std::min(row + split.rows, rows), o, std::min(o + split.outs, outs)};
-      if (plan.kernel != nullptr)
-        plan.kernel(args, rect);
+      const auto next = [](int64_t index, const Part& part) { return index < part.first_task; };
+      const Part& part = *(std::upper_bound(parts.begin(), parts.end(), task, next) - 1);
+      const int64_t index = task - part.first_task;
+      const int64_t row = index % part.row_tasks * part.task_rows,
+                    o = index / part.row_tasks * part.task_outs;
+      const Rect rect{row, std::min(row + part.task_rows, part.rows), o,
+                      std::min(o + part.task_outs, part.outs)};
+      if (part.plan.kernel != nullptr)
+        part.plan.kernel(part.args, rect);
       else
-        widened_matmul(call.w.dtype, args, rect,
+        widened_matmul(part.dtype, part.args, rect,
                        reinterpret_cast<float*>(scratch(worker, widened_bytes)));
-      finish(call, rect, out);
+      finish(part, rect);
     }
   });
-  return out;
 }
 
 Tensor CpuOps::head_matmul(const Tensor& x, const Tensor& w, int heads) {
@@ -237,19 +241,51 @@ Tensor CpuOps::head_matmul(const Tensor& x, const Tensor& w, int heads) {
 }
 
 Tensor CpuOps::matmul(const Tensor& x, const Tensor& w, const Tensor* bias) {
-  return run({.x = x, .w = w, .bias = bias});
+  const Projection by{&w, bias};
+  return std::move(matmuls(x, {&by, 1}).front());
+}
+
+std::vector<Tensor> CpuOps::matmuls(const Tensor& x, std::span<const Projection> by) {
+  std::vector<Tensor> out;
+  for (const Projection& one : by) out.push_back(make(shapes::matmul(x, *one.w, one.bias)));
+  if (x.rows() == 0) return out;
+  std::vector<Part> parts;
+  for (size_t i = 0; i < by.size(); ++i)
+    parts.push_back(part_of({.x = x}, by[i], 0, x.rows(), out[i]));
+  compute(std::move(parts));
+  return out;
+}
+
+Tensor CpuOps::grouped_matmul(const Tensor& x, std::span<const RowGroup> groups) {
+  Tensor out = make(shapes::grouped_matmul(x, groups));
+  std::vector<Part> parts;
+  int64_t row = 0;
+  for (const RowGroup& group : groups) {
+    if (group.rows > 0) parts.push_back(part_of({.x = x}, group.by, row, group.rows, out));
+    row += group.rows;
+  }
+  compute(std::move(parts));
+  return out;
 }
 
 Tensor CpuOps::norm_matmul(const Tensor& x, const Tensor& norm, float eps, const Tensor& w,
                            const Tensor* bias) {
   if (norm.width() != x.width()) return matmul(rms_norm(x, norm, eps), w, bias);
-  return run({.x = x, .w = w, .norm = &norm, .eps = eps, .bias = bias});
+  Tensor out = make(shapes::matmul(x, w, bias));
+  if (x.rows() == 0) return out;
+  const Input input{.x = x, .norm = &norm, .eps = eps};
+  compute({part_of(input, {&w, bias}, 0, x.rows(), out)});
+  return out;
 }
 
 Tensor CpuOps::matmul_add(const Tensor& x, const Tensor& y, const Tensor& w, const Tensor* bias) {
-  Tensor shape_of_sum{DType::f32, shapes::matmul(y, w, bias), nullptr};
-  shapes::same(x, shape_of_sum);
-  return run({.x = y, .w = w, .bias = bias, .residual = &x});
+  Tensor out = make(shapes::matmul(y, w, bias));
+  shapes::same(x, out);
+  if (y.rows() == 0) return out;
+  Part part = part_of({.x = y}, {&w, bias}, 0, y.rows(), out);
+  part.residual = floats(x);
+  compute({part});
+  return out;
 }
 
 }  // namespace exo::cpu

@@ -251,9 +251,12 @@ Tensor CpuOps::rope(const Tensor& x, std::span<const int32_t> positions, const R
 
 Tensor CpuOps::gather_rows(const Tensor& x, std::span<const int32_t> rows) {
   Tensor out = make(shapes::gather_rows(x, rows));
-  for (size_t i = 0; i < rows.size(); ++i)
-    std::copy_n(floats(x) + rows[i] * x.width(), x.width(),
-                mutable_floats(out) + static_cast<int64_t>(i) * x.width());
+  const int64_t width = x.width();
+  threads_.parallel_for(out.rows(), row_chunk(width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i)
+      std::copy_n(floats(x) + rows[static_cast<size_t>(i)] * width, width,
+                  mutable_floats(out) + i * width);
+  });
   return out;
 }
 

@@ -20,6 +20,7 @@ class CpuOps : public Ops {
 
   Tensor embed(const Tensor& table, std::span<const TokenId> ids) override;
   Tensor matmul(const Tensor& x, const Tensor& w, const Tensor* bias) override;
+  Tensor grouped_matmul(const Tensor& x, std::span<const RowGroup> groups) override;
   Tensor rms_norm(const Tensor& x, const Tensor& weight, float eps) override;
   Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps) override;
   Tensor add(const Tensor& x, const Tensor& y) override;
@@ -50,6 +51,7 @@ class CpuOps : public Ops {
   Tensor swiglu(const Tensor& gate, const Tensor& up) override;
   Tensor norm_matmul(const Tensor& x, const Tensor& norm, float eps, const Tensor& w,
                      const Tensor* bias) override;
+  std::vector<Tensor> matmuls(const Tensor& x, std::span<const Projection> by) override;
   Tensor matmul_add(const Tensor& x, const Tensor& y, const Tensor& w, const Tensor* bias) override;
 
   ThreadPool& threads() { return threads_; }
@@ -67,18 +69,27 @@ class CpuOps : public Ops {
     std::shared_ptr<CpuBuffer> bf16;
     std::shared_ptr<CpuBuffer> quants, blocks;  // int8 and XBlock
   };
-  struct MatmulCall {
+  struct Input {
     const Tensor& x;
-    const Tensor& w;
     const Tensor* norm = nullptr;
     float eps = 0;
-    const Tensor* bias = nullptr;
-    const Tensor* residual = nullptr;
   };
   struct Plan {
     Form form;
     MatmulKernel kernel;
     int64_t w_stride;  // bytes of a row of weights
+  };
+  // One matrix and the rows that go through it; cut into tasks of at most so many rows and outputs.
+  // What lies side by side is computed in one go, so that threads wait for each other once.
+  struct Part {
+    Plan plan;
+    DType dtype;
+    MatmulArgs args;  // from its first row on
+    int64_t rows, outs;
+    const float* bias = nullptr;
+    const float* residual = nullptr;  // of its first row
+    int64_t task_rows = 0, task_outs = 0;
+    int64_t row_tasks = 0, first_task = 0;
   };
 
   Tensor make(Shape shape);
@@ -88,15 +99,15 @@ class CpuOps : public Ops {
   template <class Body>
   Tensor elementwise(const Tensor& x, Body&& body);
 
-  Tensor run(const MatmulCall& call);
   Plan plan(const Tensor& w) const;  // without a kernel: widened_matmul
   void widened_matmul(DType dtype, const MatmulArgs& args, const Rect& rect, float* rows) const;
   void widen(DType dtype, const std::byte* rows, int64_t count, int64_t k, float* out) const;
-  void prepare(const MatmulCall& call, Form form);
+  void prepare(const Input& input, Form form);
   int64_t x_stride(Form form) const;  // elements between rows of activations_
   void compute_form(Form form, int64_t row, const float* x);
-  MatmulArgs matmul_args(const MatmulCall& call, const Plan& plan, Tensor& out);
-  static void finish(const MatmulCall& call, const Rect& rect, Tensor& out);
+  Part part_of(const Input& input, const Projection& by, int64_t row, int64_t rows, Tensor& out);
+  void compute(std::vector<Part> parts);
+  static void finish(const Part& part, const Rect& rect);
   void update_rope_table(std::span<const int32_t> positions, const RopeParams& params);
   struct AttendCall {
     const Tensor& q;

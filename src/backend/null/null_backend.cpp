@@ -35,6 +35,9 @@ class NullBackend : public Backend, public Ops {
   Tensor matmul(const Tensor& x, const Tensor& w, const Tensor* bias) override {
     return tensor(shapes::matmul(x, w, bias));
   }
+  Tensor grouped_matmul(const Tensor& x, std::span<const RowGroup> groups) override {
+    return tensor(shapes::grouped_matmul(x, groups));
+  }
   Tensor rms_norm(const Tensor& x, const Tensor& weight, float) override {
     return tensor(shapes::rms_norm(x, weight));
   }

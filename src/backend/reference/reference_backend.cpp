@@ -104,14 +104,14 @@ class ReferenceBackend : public Backend, public Ops {
 
   Tensor matmul(const Tensor& x, const Tensor& w, const Tensor* bias) override {
     Tensor out = make(shapes::matmul(x, w, bias));
-    for (int64_t row = 0; row < x.rows(); ++row) {
-      for (int64_t o = 0; o < w.rows(); ++o) {
-        const float *a = row_of(x, row), *b = row_of(w, o);
-        double sum = bias ? values_of(*bias)[static_cast<size_t>(o)] : 0.0;
-        for (int64_t k = 0; k < x.width(); ++k) sum += static_cast<double>(a[k]) * b[k];
-        row_of(out, row)[o] = static_cast<float>(sum);
-      }
-    }
+    for (int64_t row = 0; row < x.rows(); ++row) project(x, row, {&w, bias}, out);
+    return out;
+  }
+  Tensor grouped_matmul(const Tensor& x, std::span<const RowGroup> groups) override {
+    Tensor out = make(shapes::grouped_matmul(x, groups));
+    int64_t row = 0;
+    for (const RowGroup& group : groups)
+      for (int i = 0; i < group.rows; ++i) project(x, row++, group.by, out);
     return out;
   }
 
@@ -339,6 +339,15 @@ class ReferenceBackend : public Backend, public Ops {
   Tensor make(Shape shape) {
     const auto count = static_cast<size_t>(HostTensor{.shape = shape}.elements());
     return {DType::f32, std::move(shape), std::make_shared<FloatBuffer>(count, used_)};
+  }
+
+  static void project(const Tensor& x, int64_t row, const Projection& by, Tensor& out) {
+    for (int64_t o = 0; o < by.w->rows(); ++o) {
+      const float *a = row_of(x, row), *b = row_of(*by.w, o);
+      double sum = by.bias ? values_of(*by.bias)[static_cast<size_t>(o)] : 0.0;
+      for (int64_t k = 0; k < x.width(); ++k) sum += static_cast<double>(a[k]) * b[k];
+      row_of(out, row)[o] = static_cast<float>(sum);
+    }
   }
 
   template <class F>

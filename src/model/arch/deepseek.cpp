@@ -383,9 +383,9 @@ Tensor layer(const StepContext& step, int layer, const Tensor& x) {
                                   step.weights.layer_or_null(layer, llama::kOutputBias));
   const Tensor in = ops.rms_norm(h, weight(llama::kMlpNorm), config.norm_eps);
   if (config.experts.in(layer)) return experts::mlp(step, layer, h, in);
-  const Tensor inner = ops.swiglu(ops.matmul(in, weight(llama::kGate), nullptr),
-                                  ops.matmul(in, weight(llama::kUp), nullptr));
-  return ops.matmul_add(h, inner, weight(llama::kDown), nullptr);
+  const Projection gate_up[] = {{&weight(llama::kGate)}, {&weight(llama::kUp)}};
+  const std::vector<Tensor> inner = ops.matmuls(in, gate_up);
+  return ops.matmul_add(h, ops.swiglu(inner[0], inner[1]), weight(llama::kDown), nullptr);
 }
 
 // llama.cpp's form: one key and value head as wide as the latent, the lengths of plain attention

@@ -44,9 +44,12 @@ Tensor attend(const StepContext& step, int layer, const Tensor& x) {
     return ops.rope(y, step.positions, local ? more.local_rope : config.rope);
   };
   const Tensor normed = ops.rms_norm(x, weight(llama::kAttentionNorm), config.norm_eps);
-  const Tensor q = turned(ops.matmul(normed, weight(llama::kQuery), nullptr), llama::kQueryNorm);
-  const Tensor k = turned(ops.matmul(normed, weight(llama::kKey), nullptr), llama::kKeyNorm);
-  const Tensor v = ops.matmul(normed, weight(llama::kValue), nullptr);
+  const Projection qkv[] = {
+      {&weight(llama::kQuery)}, {&weight(llama::kKey)}, {&weight(llama::kValue)}};
+  const std::vector<Tensor> projected = ops.matmuls(normed, qkv);
+  const Tensor q = turned(projected[0], llama::kQueryNorm);
+  const Tensor k = turned(projected[1], llama::kKeyNorm);
+  const Tensor& v = projected[2];
   AttentionParams attention;
   attention.heads = config.heads;
   attention.kv_heads = config.kv_heads;
@@ -114,8 +117,9 @@ Tensor layer(const StepContext& step, int layer, const Tensor& x) {
   const Tensor mixed = attend(step, layer, x);
   const Tensor h = ops.add(x, ops.rms_norm(mixed, weight(kAfterAttention), eps));
   const Tensor in = ops.rms_norm(h, weight(llama::kMlpNorm), eps);
-  const Tensor gate = ops.gelu(ops.matmul(in, weight(llama::kGate), nullptr), Gelu::tanh);
-  const Tensor inner = ops.multiply(gate, ops.matmul(in, weight(llama::kUp), nullptr));
+  const Projection gate_up[] = {{&weight(llama::kGate)}, {&weight(llama::kUp)}};
+  const std::vector<Tensor> both = ops.matmuls(in, gate_up);
+  const Tensor inner = ops.multiply(ops.gelu(both[0], Gelu::tanh), both[1]);
   const Tensor out = ops.matmul(inner, weight(llama::kDown), nullptr);
   return ops.add(h, ops.rms_norm(out, weight(kAfterMlp), eps));
 }

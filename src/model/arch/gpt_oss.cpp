@@ -214,10 +214,12 @@ Tensor mlp(const StepContext& step, int layer, const Tensor& residual, const Ten
   const auto weight = [&](int slot) -> const Tensor& { return step.weights.layer(layer, slot); };
   const Routing routing =
       ops.route(ops.matmul(x, weight(kRouter), &weight(kRouterBias)), experts.route);
-  const auto run = [&](int expert, const Tensor& rows) {
+  const auto run = [&](std::span<const experts::Share> shares, const Tensor& rows) {
     const auto project = [&](const Tensor& in, int part) {
-      return ops.matmul(in, weight(slot_of(expert, part)),
-                        &weight(slot_of(expert, part + kGateBias)));
+      return experts::project(ops, shares, in, [&](int expert) {
+        return Projection{&weight(slot_of(expert, part)),
+                          &weight(slot_of(expert, part + kGateBias))};
+      });
     };
     return project(ops.clamped_swiglu(project(rows, kGate), project(rows, kUp), kLimit), kDown);
   };
@@ -230,12 +232,13 @@ Tensor layer(const StepContext& step, int layer, const Tensor& x) {
   const auto weight = [&](int slot) -> const Tensor& { return step.weights.layer(layer, slot); };
   const auto bias_or_null = [&](int slot) { return step.weights.layer_or_null(layer, slot); };
   const Tensor normed = ops.rms_norm(x, weight(llama::kAttentionNorm), config.norm_eps);
-  const auto project = [&](int slot, int bias) {
-    return ops.matmul(normed, weight(slot), bias_or_null(bias));
-  };
-  const Tensor q = ops.rope(project(llama::kQuery, llama::kQueryBias), step.positions, config.rope);
-  const Tensor k = ops.rope(project(llama::kKey, llama::kKeyBias), step.positions, config.rope);
-  const Tensor v = project(llama::kValue, llama::kValueBias);
+  const Projection qkv[] = {{&weight(llama::kQuery), bias_or_null(llama::kQueryBias)},
+                            {&weight(llama::kKey), bias_or_null(llama::kKeyBias)},
+                            {&weight(llama::kValue), bias_or_null(llama::kValueBias)}};
+  const std::vector<Tensor> projected = ops.matmuls(normed, qkv);
+  const Tensor q = ops.rope(projected[0], step.positions, config.rope);
+  const Tensor k = ops.rope(projected[1], step.positions, config.rope);
+  const Tensor& v = projected[2];
   AttentionParams attention;
   attention.heads = config.heads;
   attention.kv_heads = config.kv_heads;

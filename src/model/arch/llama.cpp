@@ -357,11 +357,13 @@ Tensor layer(const StepContext& step, int layer, const Tensor& x) {
   const auto per_head = [&](const Tensor& y, Slot norm) {
     return config.qk_norm ? ops.rms_norm(y, weight(norm), config.norm_eps) : y;
   };
-  const Tensor q = rope(step, per_head(ops.matmul(normed, weight(kQuery), bias(kQueryBias)),
-                                       kQueryNorm));  // [n, heads * head_dim]
-  const Tensor k = rope(step, per_head(ops.matmul(normed, weight(kKey), bias(kKeyBias)),
-                                       kKeyNorm));  // [n, kv_heads * head_dim]
-  const Tensor v = ops.matmul(normed, weight(kValue), bias(kValueBias));
+  const Projection qkv[] = {{&weight(kQuery), bias(kQueryBias)},
+                            {&weight(kKey), bias(kKeyBias)},
+                            {&weight(kValue), bias(kValueBias)}};
+  const std::vector<Tensor> projected = ops.matmuls(normed, qkv);
+  const Tensor q = rope(step, per_head(projected[0], kQueryNorm));  // [n, heads * head_dim]
+  const Tensor k = rope(step, per_head(projected[1], kKeyNorm));    // [n, kv_heads * head_dim]
+  const Tensor& v = projected[2];
 
   AttentionParams attention;
   attention.heads = config.heads;
@@ -376,9 +378,9 @@ Tensor layer(const StepContext& step, int layer, const Tensor& x) {
 
   const Tensor mlp_in = ops.rms_norm(h, weight(kMlpNorm), config.norm_eps);
   if (config.experts.in(layer)) return experts::mlp(step, layer, h, mlp_in);
-  const Tensor gate = ops.matmul(mlp_in, weight(kGate), bias(kGateBias));  // [n, ff]
-  const Tensor up = ops.matmul(mlp_in, weight(kUp), bias(kUpBias));        // [n, ff]
-  return ops.matmul_add(h, ops.swiglu(gate, up), weight(kDown), bias(kDownBias));
+  const Projection gate_up[] = {{&weight(kGate), bias(kGateBias)}, {&weight(kUp), bias(kUpBias)}};
+  const std::vector<Tensor> inner = ops.matmuls(mlp_in, gate_up);  // [n, ff] each
+  return ops.matmul_add(h, ops.swiglu(inner[0], inner[1]), weight(kDown), bias(kDownBias));
 }
 
 Tensor head(const StepContext& step, const Tensor& x) {
