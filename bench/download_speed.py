@@ -2,7 +2,8 @@
 """How fast a download is beside plain curl, from one server on this machine, in turns: download_speed.py [EXO] [MB] [ROUNDS]
 
 Onto the disk and, where there is one, into memory (/dev/shm: what network, copying and hashing cost without the disk).
-What exo has fetched is flushed to the disk and proved by its SHA-256; "curl + sync" is curl with the first of the two.
+What exo has fetched is flushed to the disk and proved by its SHA-256: "+ sync" and "+ sha256sum" are the same by hand, one after the
+other. The server takes a core for itself: with two cores in all, nothing is left for hashing beside the receiving.
 """
 import json, os, pathlib, resource, statistics, struct, subprocess, sys, tempfile, time
 
@@ -36,12 +37,14 @@ def timed(*commands, **options):
 
 
 def measure(hub, folder):
-    runs = {"curl": [], "curl + sync": [], "exo": []}
     target, home = folder / "by-curl", folder / "home"
     curl = ["curl", "-sL", "-o", target, f"{hub.endpoint}/bench/model/resolve/main/model.safetensors"]
     env = {**os.environ, "HF_ENDPOINT": hub.endpoint, "EXO_HOME": str(home), "EXO_CONFIG_DIR": str(folder / "config")}
+    by_hand = {"curl": [curl], "curl + sync": [curl, ["sync", target]],
+               "curl + sync + sha256sum": [curl, ["sync", target], ["sha256sum", target]]}
+    runs = {who: [] for who in (*by_hand, "exo")}
     for _ in range(ROUNDS):
-        for who, commands in (("curl", [curl]), ("curl + sync", [curl, ["sync", target]])):
+        for who, commands in by_hand.items():
             runs[who].append(timed(*commands))
             target.unlink()
         runs["exo"].append(timed([EXO, "download", "hf.co/bench/model"], env=env))
@@ -54,8 +57,8 @@ def report(place, runs):
     for who, values in runs.items():
         medians[who] = statistics.median(speed for speed, _ in values)
         cpu = statistics.median(seconds for _, seconds in values)
-        print(f"{place:7} {who:12} median {medians[who]:6.0f} MB/s, computing {cpu:4.2f} s   " + " ".join(f"{speed:.0f}" for speed, _ in values))
-    for who in ("curl", "curl + sync"):
+        print(f"{place:7} {who:24} median {medians[who]:6.0f} MB/s, computing {cpu:4.2f} s   " + " ".join(f"{speed:.0f}" for speed, _ in values))
+    for who in (name for name in runs if name != "exo"):
         print(f"{place:7} exo / {who} {medians['exo'] / medians[who]:.2f}", flush=True)
 
 

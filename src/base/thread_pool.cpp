@@ -22,10 +22,10 @@ ThreadPool::ThreadPool(int threads, std::string_view name) {
 }
 
 ThreadPool::~ThreadPool() {
+  stop_ = true;
+  ++generation_;
   {
-    std::unique_lock lock(mutex_);
-    stop_ = true;
-    ++generation_;
+    const std::lock_guard lock(mutex_);
     wake_.notify_all();
   }
   for (std::thread& worker : workers_) worker.join();
@@ -39,25 +39,25 @@ void ThreadPool::run(const Job& job) {
       job.body(job.context, i, std::min(i + job.chunk, job.count), 0);
     return;
   }
-  {
-    std::unique_lock lock(mutex_);
-    job_ = job;
-    next_.store(0, std::memory_order_relaxed);
-    open_ = true;
-    ++generation_;
-    if (sleeping_ > 0) wake_.notify_all();
+  job_ = job;
+  next_.store(0, std::memory_order_relaxed);
+  const uint64_t generation = generation_.load(std::memory_order_relaxed) + 1;
+  state_.store(generation << kGenerationShift | kOpen, std::memory_order_release);
+  generation_.store(generation);  // then looks for sleepers, who look for it after saying so
+  if (sleeping_.load() > 0) {
+    const std::lock_guard lock(mutex_);
+    wake_.notify_all();
   }
   work(job, 0);
-  std::unique_lock lock(mutex_);
-  open_ = false;  // who has not come yet finds nothing left
-  if (inside_.load(std::memory_order_acquire) == 0) return;
-  lock.unlock();
+  // Who has not come yet finds nothing left.
+  if ((state_.fetch_and(~kOpen, std::memory_order_acq_rel) & kInside) == 0) return;
+  const auto all_left = [&] { return (state_.load(std::memory_order_acquire) & kInside) == 0; };
   for (int i = 0; i < kSpins; ++i) {
-    if (inside_.load(std::memory_order_acquire) == 0) return;
+    if (all_left()) return;
     cpu_relax();
   }
-  lock.lock();
-  done_.wait(lock, [&] { return inside_.load(std::memory_order_acquire) == 0; });
+  std::unique_lock lock(mutex_);
+  done_.wait(lock, all_left);
 }
 
 void ThreadPool::work(const Job& job, int worker) {
@@ -76,17 +76,27 @@ uint64_t ThreadPool::wait_for_job(uint64_t seen) {
   }
   std::unique_lock lock(mutex_);
   ++sleeping_;
-  wake_.wait(lock, [&] { return generation_.load(std::memory_order_relaxed) != seen; });
+  wake_.wait(lock, [&] { return generation_.load() != seen; });
   --sleeping_;
-  return generation_.load(std::memory_order_relaxed);
+  return generation_.load();
 }
 
+// False: this job is over, or was never this worker's.
 bool ThreadPool::join(uint64_t generation, Job& job) {
-  std::unique_lock lock(mutex_);
-  if (!open_ || generation_.load(std::memory_order_relaxed) != generation) return false;
-  inside_.fetch_add(1, std::memory_order_relaxed);
+  uint64_t state = state_.load(std::memory_order_relaxed);
+  do {
+    if (state >> kGenerationShift != generation || (state & kOpen) == 0) return false;
+  } while (!state_.compare_exchange_weak(state, state + 1, std::memory_order_acquire,
+                                         std::memory_order_relaxed));
   job = job_;
   return true;
+}
+
+void ThreadPool::leave() {
+  const uint64_t before = state_.fetch_sub(1, std::memory_order_release);
+  if ((before & kInside) != 1 || (before & kOpen) != 0) return;
+  const std::lock_guard lock(mutex_);  // the owner may be between its check and its sleep
+  done_.notify_one();
 }
 
 void ThreadPool::worker_main(int worker, const std::string& name) {
@@ -97,10 +107,7 @@ void ThreadPool::worker_main(int worker, const std::string& name) {
     seen = wait_for_job(seen);
     if (!join(seen, job)) continue;
     work(job, worker);
-    if (inside_.fetch_sub(1, std::memory_order_release) == 1) {
-      std::unique_lock lock(mutex_);  // the owner may be between its check and its sleep
-      done_.notify_one();
-    }
+    leave();
   }
 }
 

@@ -51,16 +51,21 @@ class ThreadPool {
   void worker_main(int worker, const std::string& name);
   uint64_t wait_for_job(uint64_t seen);
   bool join(uint64_t generation, Job& job);
+  void leave();
 
+  // What many threads write lies in a line of its own. Nobody takes the mutex but to sleep and to
+  // wake: many workers that come at once would queue up for it.
+  static constexpr uint64_t kInside = 0xffff;  // how many workers are inside the job
+  static constexpr uint64_t kOpen = 0x10000;   // workers may still join it
+  static constexpr int kGenerationShift = 17;
+  alignas(64) std::atomic<uint64_t> generation_{0};  // counts jobs
+  alignas(64) std::atomic<uint64_t> state_{0};       // generation, kOpen, kInside
+  alignas(64) std::atomic<int64_t> next_{0};         // first index nobody has taken
+  alignas(64) Job job_{};                            // written while nobody is inside
+  std::atomic<int> sleeping_{0};
+  std::atomic<bool> stop_{false};
   std::mutex mutex_;
   std::condition_variable wake_, done_;
-  std::atomic<uint64_t> generation_{0};  // counts jobs; changes under mutex_
-  std::atomic<int64_t> next_{0};         // first index nobody has taken
-  std::atomic<int> inside_{0};           // workers inside the job; grows under mutex_
-  Job job_{};                            // under mutex_
-  bool open_ = false;                    // under mutex_: workers may still join the job
-  int sleeping_ = 0;                     // under mutex_
-  std::atomic<bool> stop_{false};
   std::vector<std::thread> workers_;
 };
 

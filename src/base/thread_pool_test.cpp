@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <numeric>
+#include <thread>
 
 namespace exo {
 namespace {
@@ -33,6 +35,23 @@ TEST(ThreadPool, SumsAreVisibleToTheCaller) {
       for (int64_t i = begin; i < end; ++i) parts[static_cast<size_t>(i)] = i + round;
     });
     ASSERT_EQ(std::accumulate(parts.begin(), parts.end(), int64_t{0}), 499500 + 1000 * round);
+  }
+}
+
+// Whether they still spin or sleep already when the loop begins.
+TEST(ThreadPool, EveryWorkerComes) {
+  constexpr int kThreads = 5;
+  ThreadPool pool(kThreads);
+  for (int round = 0; round < 60; ++round) {
+    if (round % 3 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    std::atomic<int> here{0};
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    pool.parallel_for(kThreads, 1, [&](int64_t, int64_t, int) {
+      ++here;
+      while (here < kThreads && std::chrono::steady_clock::now() < deadline)
+        std::this_thread::yield();
+    });
+    ASSERT_EQ(here, kThreads);
   }
 }
 
