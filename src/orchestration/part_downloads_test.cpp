@@ -31,7 +31,7 @@ struct TwoOthers {
   uint64_t id = parts.start("hf.co/o/m", {{NodeId{"b"}, "desk", Shard{"m", 0, 2, 4}},
                                           {NodeId{"c"}, "lap", Shard{"m", 2, 4, 4}}});
 
-  DownloadStatus after(int seconds) {
+  DownloadStatus after(int64_t seconds) {
     clock.time_us += seconds * 1'000'000;
     return parts.status(id)->all;
   }
