@@ -2,8 +2,7 @@
 """How fast a download is beside plain curl, from one server on this machine, in turns: download_speed.py [EXO] [MB] [ROUNDS]
 
 Onto the disk and, where there is one, into memory (/dev/shm: what network, copying and hashing cost without the disk).
-What exo has fetched is flushed to the disk and proved by its SHA-256: "+ sync" and "+ sha256sum" are the same by hand, one after the
-other. The server takes a core for itself: with two cores in all, nothing is left for hashing beside the receiving.
+What exo has fetched is flushed to the disk and proved by its SHA-256: "+ sync" and "+ sha256sum" are the same by hand, one after the other.
 """
 import json, os, pathlib, resource, statistics, struct, subprocess, sys, tempfile, time
 
