@@ -21,8 +21,9 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
 bool has_vnni() { return __builtin_cpu_supports("avx512vnni"); }
-// AMD's makes twice the products of float multiply-adds in the same time, Intel's half as many
-// (bench/RESULTS.md): there bf16 is better widened, and activations stay exact.
+// Intel's makes half the products of float multiply-adds in the same time (bench/RESULTS.md,
+// Sapphire Rapids): there bf16 is better widened, and activations stay exact. AMD's makes more of
+// them.
 bool has_fast_bf16() {
   return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("amd") != 0;
 }
