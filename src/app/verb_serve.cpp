@@ -61,12 +61,13 @@ Result<int> choose_api_port(const NodeFlags& flags) {
                                    flags.api_port,
                                    held_by_exo(flags.api_port) ? " by another exo" : ""));
   }
-  for (int port = kDefaultApiPort; port < kDefaultApiPort + kPortsTried; ++port) {
+  if (is_free(flags.api_host, kDefaultApiPort)) return kDefaultApiPort;
+  if (!held_by_exo(kDefaultApiPort))
+    return unavailable(
+        fmt::format("port {} is taken by another program: choose one with --chatgpt-api-port",
+                    kDefaultApiPort));
+  for (int port = kDefaultApiPort + 1; port < kDefaultApiPort + kPortsTried; ++port)
     if (is_free(flags.api_host, port)) return port;
-    if (!held_by_exo(port))
-      return unavailable(fmt::format(
-          "port {} is taken by another program: choose one with --chatgpt-api-port", port));
-  }
   return unavailable("no free port for the API: choose one with --chatgpt-api-port");
 }
 

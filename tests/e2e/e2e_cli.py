@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The command line: help, exit codes, run with and without a node, ports, probes."""
-import json, os, pathlib, re, shutil, struct, subprocess, sys
+import contextlib, json, os, pathlib, re, shutil, socket, struct, subprocess, sys
 import urllib.error, urllib.request
 
 from harness import EXO, ROOT, Cluster, check, finish, free_port
@@ -82,28 +82,29 @@ def ports():
 
 @check
 def next_free_port():
-    """where no port was asked for, the next free one after another exo's is taken and printed"""
-    with Cluster() as cluster:
+    """where no port was asked for, the next free one after another exo's is taken and printed, whoever holds those between"""
+    with Cluster() as cluster, contextlib.ExitStack() as held:
         def start(config):
+            """A node's port; 0 where a passing connection of this machine has the default one."""
             process = subprocess.Popen([EXO, "serve", "--disable-tui", "--discovery-module", "none"], env=cluster.environment(config),
                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            held.callback(process.kill)
             lines = []
             for line in process.stdout:
                 lines.append(line)
                 if found := re.search(r"http://localhost:(\d+)", line):
-                    return process, int(found[1])
-            raise AssertionError("".join(lines))
-        first, port = start("one")
-        try:
-            second, next_port = start("two")
-            try:
-                assert next_port > port, (port, next_port)
-                status = json.load(urllib.request.urlopen(f"http://127.0.0.1:{next_port}/health", timeout=5))
-                assert status["status"] == "ok", status
-            finally:
-                second.kill()
-        finally:
-            first.kill()
+                    return int(found[1])
+            assert "port 52415 is taken by another program: choose one with --chatgpt-api-port" in "".join(lines), lines
+            return 0
+        port = wait_until(lambda: start("one"), 60, "port 52415 is free or another exo's")
+        between = held.enter_context(socket.socket())
+        with contextlib.suppress(OSError):  # another program has it: as good
+            between.bind(("127.0.0.1", port + 1))
+            between.listen()
+        next_port = start("two")
+        assert next_port > port + 1, (port, next_port)
+        status = json.load(urllib.request.urlopen(f"http://127.0.0.1:{next_port}/health", timeout=5))
+        assert status["status"] == "ok", status
 
 
 @check

@@ -1,5 +1,5 @@
 """Real exo processes for end-to-end tests. Each check prints "ok NAME" or "FAILED NAME: why"."""
-import contextlib, json, os, pathlib, re, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time, traceback
+import contextlib, json, os, pathlib, random, re, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time, traceback
 import urllib.error, urllib.request
 
 EXO = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build/release/exo")
@@ -40,9 +40,11 @@ def finish():
 
 
 def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A free port below those that systems give to outgoing connections, so that none takes it before the node does."""
+    while True:
+        with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(20000, 32000)))
+            return probe.getsockname()[1]
 
 
 def wait_until(condition, timeout_s, what):
