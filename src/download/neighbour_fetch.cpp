@@ -29,9 +29,10 @@ constexpr int64_t kPatienceMs = 30'000;
 
 Result<void> store(SparseWriter& writer, ByteRange range, const std::vector<std::byte>& bytes,
                    DownloadWatch& watch) {
-  TRY(writer.write(range.begin, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
-  writer.note_copied(range);
-  watch.done_bytes += bytes.size();
+  const RangeSet fresh =
+      TRY(writer.write(range.begin, {reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                       SparseWriter::From::neighbour));
+  watch.done_bytes += fresh.bytes();
   watch.fetched_bytes += bytes.size();
   return {};
 }

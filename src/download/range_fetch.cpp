@@ -7,6 +7,7 @@
 #include <charconv>
 #include <chrono>
 #include <deque>
+#include <list>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -23,11 +24,13 @@ constexpr uint64_t kWorthwhileBytes = 16u << 10;  // less is no progress, but a 
 constexpr uint64_t kLeastPieceBytes = 8u << 20;   // a request of its own costs less than its bytes
 // Where other nodes want the same: what was asked for is not given to them any more.
 constexpr uint64_t kLeastSharedBytes = 1u << 20, kMostSharedBytes = 16u << 20;
+constexpr uint64_t kBlockBytes = 512u << 10;      // written at once, at most
+constexpr uint64_t kNearlyThereBytes = 4u << 20;  // the next request is sent when so little is left
 constexpr uint64_t kSpareDiskBytes = 64u << 20;
 constexpr int kPollMs = 50;
 
-// How many connections to use. Few where they bring as much as this machine can take: then the
-// bytes come in order, and are hashed as they come. More as long as it mostly waits.
+// How many connections to use. One where it brings as much as this machine can take: then the
+// bytes come in order, and are hashed from memory. More as long as it mostly waits.
 class Width {
  public:
   Width(int most, uint64_t bytes, int64_t now_us)
@@ -45,13 +48,20 @@ class Width {
   }
 
  private:
-  static constexpr int kFirst = 2;
+  static constexpr int kFirst = 1;
   static constexpr uint64_t kLongBytes = 64u << 20;
   static constexpr int64_t kTurnUs = 50'000;
 
   int most_, now_;
   int64_t since_us_, waited_us_ = 0;
 };
+
+// In short steps: glibc copies longer ones by `rep movsb`, which is half as fast on Zen 3 where
+// both addresses lie alike in their pages (its bug 30994), as they do here.
+void append(std::string& block, std::string_view bytes) {
+  constexpr size_t kStepBytes = 2048;
+  for (size_t i = 0; i < bytes.size(); i += kStepBytes) block += bytes.substr(i, kStepBytes);
+}
 
 struct Piece {
   size_t file = 0;
@@ -74,9 +84,10 @@ class Fetch {
           place_.repo));
     TRY(check_disk());
     StoreKeeper keeper(writers_, world(), place_.piece_bytes);
+    keeper_ = &keeper;
     std::atomic<bool> received = false;
     std::thread beside = copy_beside(received);
-    receive(keeper);
+    receive();
     received = true;
     if (beside.joinable()) beside.join();
     keeper.close();  // what came is kept in any case
@@ -96,24 +107,33 @@ class Fetch {
     bool whole_only = false;  // it answers with the whole file whatever is asked
     int running = 0;
   };
+  // A piece that is being received, and its bytes that are not written yet.
+  struct Running {
+    Piece piece;
+    bool begun = false;
+    uint64_t offset = 0;
+    std::string block;
+    uint64_t end() const { return offset + block.size(); }
+  };
 
   static Error cancelled() { return {ErrorCode::cancelled, "the download was cancelled"}; }
 
   // Until all is here, or it cannot go on.
-  void receive(const StoreKeeper& keeper) {
+  void receive() {
     // What a crash may cost.
     const uint64_t most_uncommitted =
         place_.piece_bytes * static_cast<uint64_t>(std::max(1, place_.connections));
     Width width(place_.connections, missing_bytes_, world().now_us());
     while ((!pieces_.empty() || transfers_.running() > 0) && !failure_ && !watch_.stopped()) {
       start_pieces(width.connections());
-      const bool ahead_of_disk = uncommitted_bytes() >= most_uncommitted;
-      if (!ahead_of_disk) width.waited(transfers_.poll(kPollMs), world().now_us());
-      // All of them wait for another try, or the network for the disk.
-      if (ahead_of_disk || (transfers_.running() == 0 && !pieces_.empty()))
+      const bool all_wait_for_another_try = transfers_.running() == 0;
+      if (all_wait_for_another_try || uncommitted_bytes() >= most_uncommitted)
         std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs / 5));
+      else
+        width.waited(transfers_.poll(kPollMs), world().now_us());
+      for (Running& running : running_) store(running);
       if (watch_.on_progress) watch_.on_progress();
-      if (auto kept = keeper.error(); !kept.ok()) failure_ = kept.error();
+      if (auto kept = keeper_->error(); !kept.ok()) failure_ = kept.error();
     }
   }
 
@@ -182,7 +202,7 @@ class Fetch {
 
   void start_pieces(size_t connections) {
     const int64_t now_ms = world().now_ms();
-    for (size_t i = 0; i < pieces_.size() && transfers_.running() < connections;) {
+    for (size_t i = 0; i < pieces_.size() && busy_connections() < connections;) {
       const State& file = files_[pieces_[i].file];
       if (pieces_[i].not_before_ms > now_ms || (file.whole_only && file.running > 0))
         ++i;
@@ -190,6 +210,14 @@ class Fetch {
                piece && !writers_[piece->file].writer->held().contains(piece->range))
         start(*piece);  // a server that knows no ranges may have sent it along with another piece
     }
+  }
+
+  // Without those that are nearly through, as long as there may be more of them.
+  size_t busy_connections() const {
+    if (running_.size() >= static_cast<size_t>(place_.connections)) return running_.size();
+    return static_cast<size_t>(std::count_if(
+        running_.begin(), running_.end(),
+        [](const Running& r) { return r.end() + kNearlyThereBytes < r.piece.range.end; }));
   }
 
   // The first bytes of it, which leave the queue. Nothing when another node fetches them by now.
@@ -218,12 +246,15 @@ class Fetch {
     get.range = piece.range;
     get.if_range = file.etag;
     ++file.running;
-    get.sink = [this, piece, begun = false](const HttpAnswer& head, uint64_t offset,
-                                            std::string_view bytes) mutable {
-      if (!std::exchange(begun, true) && !accept(piece, head)) return false;
-      return take(piece, offset, bytes);
+    running_.push_back({piece, false, piece.range.begin, {}});
+    const auto at = std::prev(running_.end());
+    get.sink = [this, at](const HttpAnswer& head, uint64_t offset, std::string_view bytes) {
+      return take(*at, head, offset, bytes);
     };
-    transfers_.start(std::move(get), [this, piece](Result<HttpAnswer> answer) {
+    transfers_.start(std::move(get), [this, at](Result<HttpAnswer> answer) {
+      store(*at);
+      const Piece piece = at->piece;
+      running_.erase(at);
       --files_[piece.file].running;
       finish(piece, answer);
     });
@@ -263,20 +294,36 @@ class Fetch {
     return true;
   }
 
-  bool take(const Piece& piece, uint64_t offset, std::string_view bytes) {
-    SparseWriter& writer = *writers_[piece.file].writer;
-    const RangeSet fresh = writer.missing_of({offset, offset + bytes.size()});
-    for (const ByteRange& range : fresh.ranges()) {
-      const auto part = bytes.substr(range.begin - offset, range.size());
-      if (auto written = writer.write(range.begin, part); !written.ok()) {
-        failure_ = written.error();
-        return false;
-      }
+  bool take(Running& running, const HttpAnswer& head, uint64_t offset, std::string_view bytes) {
+    if (!std::exchange(running.begun, true)) {
+      if (!accept(running.piece, head)) return false;
+      running.offset = offset;
     }
-    const RangeSet& wanted = files_[piece.file].wanted.ranges;
-    watch_.done_bytes += fresh.bytes() - fresh.without(wanted).bytes();
+    if (running.block.capacity() < kBlockBytes) {
+      running.block = keeper_->spare_block();
+      running.block.reserve(kBlockBytes);
+    }
+    append(running.block, bytes);
+    if (running.block.size() >= kBlockBytes) store(running);
     watch_.fetched_bytes += bytes.size();
-    return !watch_.stopped();
+    return !failure_ && !watch_.stopped();
+  }
+
+  // Writes what was received of it.
+  void store(Running& running) {
+    if (running.block.empty()) return;
+    const size_t file = running.piece.file;
+    const ByteRange range{running.offset, running.end()};
+    const auto written = writers_[file].writer->write(range.begin, running.block);
+    if (!written.ok()) {
+      if (!failure_) failure_ = written.error();
+      return;
+    }
+    const RangeSet& wanted = files_[file].wanted.ranges;
+    watch_.done_bytes += written->bytes() - written->without(wanted).bytes();
+    if (*written == RangeSet(range)) keeper_->offer(file, range.begin, std::move(running.block));
+    running.offset = range.end;
+    running.block.clear();
   }
 
   void finish(const Piece& piece, const Result<HttpAnswer>& answer) {
@@ -307,6 +354,8 @@ class Fetch {
   HttpTransfers transfers_;
   std::vector<State> files_;
   StoreKeeper::Files writers_;  // of files_
+  StoreKeeper* keeper_ = nullptr;
+  std::list<Running> running_;
   std::deque<Piece> pieces_;
   uint64_t missing_bytes_ = 0;
   std::optional<Error> failure_;

@@ -65,19 +65,26 @@ Result<void> SparseWriter::begin() {
   return ops_.resize(file_, record_.size);
 }
 
-Result<void> SparseWriter::write(uint64_t offset, std::string_view bytes) {
+Result<RangeSet> SparseWriter::write(uint64_t offset, std::string_view bytes, From from) {
   if (offset > record_.size || bytes.size() > record_.size - offset)
     return corrupt(fmt::format("{} is longer than the hub said", path_.filename().string()));
-  TRY(ops_.write_at(file_, offset, bytes));
+  RangeSet fresh({offset, offset + bytes.size()});
+  {
+    const std::lock_guard lock(mutex_);
+    fresh = fresh.without(written_).without(being_written_);
+    being_written_.add(fresh);
+  }
+  Result<void> written;
+  for (const ByteRange& range : fresh.ranges())
+    if (written.ok())
+      written = ops_.write_at(file_, range.begin, bytes.substr(range.begin - offset, range.size()));
   const std::lock_guard lock(mutex_);
-  written_.add({offset, offset + bytes.size()});
-  uncommitted_bytes_ += bytes.size();
-  return {};
-}
-
-void SparseWriter::note_copied(ByteRange range) {
-  const std::lock_guard lock(mutex_);
-  copied_.add(range);
+  being_written_ = being_written_.without(fresh);
+  if (!written.ok()) return written.error();
+  written_.add(fresh);
+  if (from == From::neighbour) copied_.add(fresh);
+  uncommitted_bytes_ += fresh.bytes();
+  return fresh;
 }
 
 Result<void> SparseWriter::believe(const RangeSet& right) {
@@ -122,6 +129,11 @@ Result<uint64_t> SparseWriter::hash_some(uint64_t most_bytes) {
   }
   hashed_bytes_ = hash_->position();
   return hashed_bytes_ - begin;
+}
+
+void SparseWriter::hash(std::string_view bytes) {
+  hash_->add(bytes);
+  hashed_bytes_ = hash_->position();
 }
 
 Result<void> SparseWriter::discard() {

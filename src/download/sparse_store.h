@@ -1,9 +1,10 @@
 // SparseWriter: one file on its way into the store (tensor/sparse_file.h says how it looks on
-// disk). Bytes are written where they belong, in any order; commit() makes what was written so far
-// count: data is flushed before the record that names it is replaced, so that no crash can make the
-// record claim a byte that is not there. finish() proves a complete file by its hash and gives it
-// its name. write(), hash_some() and commit()/finish() may be called from three threads, finish()
-// only once all is hashed where another thread hashes. Errors name the file.
+// disk). Bytes are written where they belong, in any order, each once; commit() makes what was
+// written so far count: data is flushed before the record that names it is replaced, so that no
+// crash can make the record claim a byte that is not there. finish() proves a complete file by its
+// hash and gives it its name. write() may be called from any thread, hash(), hash_some() and
+// commit()/finish() from one each, finish() only once all is hashed where another thread hashes.
+// Errors name the file.
 #pragma once
 
 #include <atomic>
@@ -31,8 +32,9 @@ class SparseWriter {
   SparseWriter(const SparseWriter&) = delete;
   SparseWriter& operator=(const SparseWriter&) = delete;
 
-  Result<void> write(uint64_t offset, std::string_view bytes);
-  void note_copied(ByteRange range);  // it came from another node; after its write()
+  enum class From { hub, neighbour };
+  // What was written: bytes that are there already, or that another thread is writing, stay.
+  Result<RangeSet> write(uint64_t offset, std::string_view bytes, From from = From::hub);
   // Bytes that lie there though they were doubted (SparseRecord), and count again. The rest of them
   // is not doubted any more, but missing.
   Result<void> believe(const RangeSet& right);
@@ -44,6 +46,9 @@ class SparseWriter {
   // Hashes up to `most_bytes` of what lies in order, to have less to do at the end. How many it
   // were.
   Result<uint64_t> hash_some(uint64_t most_bytes);
+  // The same for bytes still in memory: exactly those that were written behind hashed_bytes().
+  void hash(std::string_view bytes);
+  uint64_t hashed_bytes() const { return hashed_bytes_; }
 
   bool complete() const { return complete_; }  // has its own name
   bool all_hashed() const;                     // every byte
@@ -69,7 +74,7 @@ class SparseWriter {
   std::unique_ptr<FileHash> hash_;
   std::atomic<uint64_t> hashed_bytes_ = 0;  // by hash_; behind it in time
   mutable std::mutex mutex_;
-  RangeSet written_, copied_;  // with mutex_
+  RangeSet written_, copied_, being_written_;  // with mutex_
   uint64_t uncommitted_bytes_ = 0;
 };
 

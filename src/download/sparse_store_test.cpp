@@ -62,6 +62,15 @@ class SparseStoreTest : public testing::Test {
   SparseRecord wanted_;
 };
 
+TEST_F(SparseStoreTest, WhatIsThereIsNotWrittenOver) {
+  const auto writer = SparseWriter::open(real_file_ops(), file_, wanted_).value();
+  EXPECT_EQ(writer->write(100, part({100, 200})).value().bytes(), 100u);
+  const auto second =
+      writer->write(50, std::string(200, 'x'), SparseWriter::From::neighbour).value();
+  EXPECT_EQ(second.ranges(), (std::vector<ByteRange>{{50, 100}, {200, 250}}));
+  EXPECT_EQ(bytes_of(partial_path(file_)).substr(100, 100), part({100, 200}));
+}
+
 TEST_F(SparseStoreTest, SurvivesAPowerCutAtEveryStep) {
   const std::vector<ByteRange> order = {{3000, 6000}, {0, 3000}, {8000, 10'000}, {6000, 8000}};
   int steps = 1;

@@ -1,5 +1,6 @@
 #include "download/store_keeper.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -12,13 +13,18 @@ using std::chrono::milliseconds;
 
 constexpr int64_t kCommitEveryMs = 1000;
 constexpr uint64_t kHashBytesPerTurn = 8u << 20;  // between two looks at whether to go on
-constexpr auto kHashTurn = milliseconds(5);       // without anything to hash
+constexpr uint64_t kMostOfferedBytes = 16u << 20;
+constexpr auto kHashTurn = milliseconds(5);  // without anything to hash
 constexpr auto kStoreTurn = milliseconds(20);
 
 }  // namespace
 
 StoreKeeper::StoreKeeper(const Files& files, World& world, uint64_t commit_bytes)
-    : files_(files), world_(world), commit_bytes_(commit_bytes), failures_(files.size()) {
+    : files_(files),
+      world_(world),
+      commit_bytes_(commit_bytes),
+      failures_(files.size()),
+      offered_(files.size()) {
   hasher_ = std::thread([this] { hash(); });
   storer_ = std::thread([this] { store(); });
 }
@@ -27,6 +33,19 @@ StoreKeeper::~StoreKeeper() {
   abandon();
   hasher_.join();
   storer_.join();
+}
+
+void StoreKeeper::offer(size_t file, uint64_t offset, std::string bytes) {
+  Block block{offset, std::move(bytes)};
+  const bool in_order = files_[file].writer->held().prefix_end() >= block.end();
+  const std::lock_guard lock(mutex_);
+  auto& blocks = offered_[file];
+  if (!files_[file].becomes_whole || !in_order ||
+      (!blocks.empty() && blocks.back().end() != offset) ||
+      offered_bytes_ + block.bytes.size() > kMostOfferedBytes)
+    return;
+  offered_bytes_ += block.bytes.size();
+  blocks.push_back(std::move(block));
 }
 
 void StoreKeeper::close() {
@@ -62,6 +81,39 @@ bool StoreKeeper::failed(size_t file) const {
   return failures_[file].has_value();
 }
 
+// The next bytes, from memory where they were offered. How many it were.
+Result<uint64_t> StoreKeeper::hash_some(size_t file) {
+  SparseWriter& writer = *files_[file].writer;
+  const uint64_t hashed = writer.hashed_bytes();
+  std::optional<Block> block;
+  uint64_t before_block = kHashBytesPerTurn;
+  {
+    const std::lock_guard lock(mutex_);
+    auto& blocks = offered_[file];
+    while (!block && !blocks.empty() && blocks.front().offset <= hashed) {
+      offered_bytes_ -= blocks.front().bytes.size();
+      if (blocks.front().end() > hashed) block = std::move(blocks.front());
+      blocks.pop_front();
+    }
+    if (!blocks.empty()) before_block = std::min(before_block, blocks.front().offset - hashed);
+  }
+  if (!block) return writer.hash_some(before_block);
+  writer.hash(std::string_view(block->bytes).substr(hashed - block->offset));
+  const uint64_t end = block->end();
+  block->bytes.clear();
+  const std::lock_guard lock(mutex_);
+  spare_blocks_.push_back(std::move(block->bytes));
+  return end - hashed;
+}
+
+std::string StoreKeeper::spare_block() {
+  const std::lock_guard lock(mutex_);
+  if (spare_blocks_.empty()) return {};
+  std::string block = std::move(spare_blocks_.back());
+  spare_blocks_.pop_back();
+  return block;
+}
+
 void StoreKeeper::hash() {
   set_thread_name("exo-hash");
   for (bool last = false; !last;) {
@@ -73,10 +125,10 @@ void StoreKeeper::hash() {
     for (bool more = true; more && !abandoned_;) {
       more = false;
       for (size_t i = 0; i < files_.size() && !abandoned_; ++i) {
-        SparseWriter& file = *files_[i].writer;
+        const SparseWriter& file = *files_[i].writer;
         if (failed(i) || file.all_hashed()) continue;
         if (!files_[i].becomes_whole && !file.all_written()) continue;
-        const auto hashed = file.hash_some(kHashBytesPerTurn);
+        const auto hashed = hash_some(i);
         if (!hashed.ok())
           note_failure(i, hashed.error());
         else

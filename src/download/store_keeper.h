@@ -1,6 +1,7 @@
 // StoreKeeper: what happens to the bytes of a download beside the thread that receives them. One
 // thread flushes them and keeps the records, another one hashes each file as far as it lies in
-// order, so that neither the network nor the disk nor the hash waits for the other two. A file of
+// order, so that neither the network nor the disk nor the hash waits for the other two. What comes
+// in order is hashed from memory, the rest is read back. A file of
 // which every byte is there is proved by its hash and gets its name; one that stays a part is not
 // hashed. Thread-safe.
 #pragma once
@@ -8,9 +9,11 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -32,6 +35,11 @@ class StoreKeeper {
   StoreKeeper(const Files& files, World& world, uint64_t commit_bytes);
   ~StoreKeeper();  // abandons
 
+  // Bytes that were just written there, all of them, to be hashed without reading them back. Where
+  // they do not come in order, or hashing is far behind, they are not kept.
+  void offer(size_t file, uint64_t offset, std::string bytes);
+  // An empty one with room, which was offered and is done with, where there is one.
+  std::string spare_block();
   // Nothing will be written any more: what is there is flushed, and every complete file proved.
   void close();
   // The same without hashing any further: what came is flushed. Also after close().
@@ -41,8 +49,15 @@ class StoreKeeper {
   Result<void> error() const;  // the first file that failed; the others are kept all the same
 
  private:
+  struct Block {
+    uint64_t offset = 0;
+    std::string bytes;
+    uint64_t end() const { return offset + bytes.size(); }
+  };
+
   void hash();
   void store();
+  Result<uint64_t> hash_some(size_t file);
   Result<void> keep(SparseWriter& file, bool due) const;
   void note_failure(size_t file, Error error);
   bool failed(size_t file) const;
@@ -55,7 +70,10 @@ class StoreKeeper {
   bool closing_ = false, hash_over_ = false, over_ = false;
   std::atomic<bool> abandoned_ = false;
   std::vector<std::optional<Error>> failures_;  // one per file
-  std::thread hasher_, storer_;                 // last: they use the rest
+  std::vector<std::deque<Block>> offered_;      // the same; each begins where the one before ends
+  uint64_t offered_bytes_ = 0;                  // in all of them
+  std::vector<std::string> spare_blocks_;
+  std::thread hasher_, storer_;  // last: they use the rest
 };
 
 }  // namespace exo

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <random>
 
 #include "download/test_hub.h"
 #include "tensor/sparse_file.h"
@@ -72,6 +73,29 @@ TEST_F(StoreKeeperTest, APartIsFlushedButNotHashed) {
   EXPECT_FALSE(files[0].writer->complete());
   EXPECT_EQ(files[0].writer->hash_some(truth.size()).value(), 1000u) << "none of it was hashed yet";
   EXPECT_EQ(read_sparse_record(folder_ / "weights").value()->held.bytes(), 1000u);
+}
+
+TEST_F(StoreKeeperTest, PiecesInAnyOrderSomeOfThemOfferedGiveTheSameHash) {
+  std::mt19937 random(7);
+  for (int round = 0; round < 20; ++round) {
+    std::string truth(100'000 + random() % 1000, ' ');
+    for (char& c : truth) c = static_cast<char>(random());
+    fs::remove_all(folder_);
+    const auto files = open(truth);
+    StoreKeeper keeper(files, real_world(), 1u << 20);
+    std::vector<uint64_t> begins;
+    for (uint64_t begin = 0; begin < truth.size(); begin += 1000) begins.push_back(begin);
+    for (size_t i = 1; i < begins.size(); ++i)  // mostly in order
+      if (random() % 3 == 0) std::swap(begins[i - 1], begins[i]);
+    for (const uint64_t begin : begins) {
+      const std::string bytes = truth.substr(begin, 1000);
+      ASSERT_TRUE(files[0].writer->write(begin, bytes).ok());
+      if (random() % 4 != 0) keeper.offer(0, begin, bytes);
+    }
+    end(keeper);
+    ASSERT_TRUE(keeper.error().ok()) << keeper.error().error().message;
+    EXPECT_TRUE(files[0].writer->complete());
+  }
 }
 
 TEST_F(StoreKeeperTest, AWrongFileIsSaidAndThrownAway) {
