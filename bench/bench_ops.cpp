@@ -55,6 +55,9 @@ std::vector<cases::OpCase> bench_cases() {
   all.push_back(cases::attention("decode_4096", shape));
   shape.spans = {{0, 512}};
   all.push_back(cases::attention("prefill_512", shape));
+  all.push_back(cases::attention(
+      "decode_4096_one_kv_head",
+      {.heads = 4, .kv_heads = 1, .k_dim = 256, .v_dim = 256, .spans = {{4096, 1}}}));
   using T = const Tensor&;
   all.push_back(cases::rows("rms_norm", 1, 2048,
                             [](Ops& ops, T x, T, T w) { return ops.rms_norm(x, w, 1e-5f); }));

@@ -161,6 +161,10 @@ std::vector<OpCase> all_cases() {
   all.push_back(cases::attention(
       "cap_sinks",
       {.block_size = 5, .window = 7, .soft_cap = 5, .sinks = true, .spans = {{3, 11}, {0, 1}}}));
+  all.push_back(cases::attention("spans", {.spans = {{1100, 2}, {513, 1}}}));
+  all.push_back(cases::attention(
+      "spans_cap_sinks",
+      {.block_size = 5, .window = 600, .soft_cap = 5, .sinks = true, .spans = {{1300, 1}}}));
   all.push_back(attend_all({.heads = 4, .kv_heads = 4, .k_dim = 12, .v_dim = 12},
                            {{0, 1}, {1, 33}, {34, 64}}));
   all.push_back(
@@ -407,6 +411,41 @@ TEST(OpsConformance, ARowOfAttentionDoesNotDependOnItsChunk) {
     for (int row = 0; row < kRows; ++row)
       expect_same_row(all, static_cast<size_t>(row), run(row, 1), options.isa);
   }
+}
+
+// Behind many keys one stream's spans of keys are attended on several threads.
+TEST(OpsConformance, ARowOfAttentionDoesNotDependOnItsThreads) {
+  constexpr int kRows = 1300;
+  const cases::AttentionShape shape{
+      .heads = 3, .kv_heads = 1, .k_dim = 24, .v_dim = 20, .sinks = true, .spans = {{0, kRows}}};
+  for (const BackendOptions& options : cpu_options())
+    for (const int window : {0, 700}) {
+      BackendOptions one_thread = options, five_threads = options;
+      one_thread.threads = 1;
+      five_threads.threads = 5;
+      const auto run = [&](const BackendOptions& with, const std::vector<int>& rows) {
+        const auto backend = make_backend("cpu", with).value();
+        auto in = cases::attention_inputs(*backend, shape);
+        in.params.sinks = &in.sinks;
+        in.params.window = window;
+        std::vector<std::vector<float>> out;
+        for (const int row : rows) {
+          const AttentionSpan span{0, 1, row, in.tables[0]};
+          const Tensor q = backend->ops().gather_rows(in.q, std::vector<int32_t>{row});
+          out.push_back(
+              values_of(*backend, backend->ops().attention(q, in.layer, {&span, 1}, in.params)));
+        }
+        const AttentionSpan whole{0, kRows, 0, in.tables[0]};
+        out.push_back(
+            values_of(*backend, backend->ops().attention(in.q, in.layer, {&whole, 1}, in.params)));
+        return out;
+      };
+      const std::vector<int> rows = {0, 510, 511, 512, 1023, 1024, 1211, 1299};
+      const auto one = run(one_thread, rows), five = run(five_threads, rows);
+      EXPECT_EQ(one, five) << options.isa;
+      for (size_t i = 0; i < rows.size(); ++i)
+        expect_same_row(five.back(), static_cast<size_t>(rows[i]), five[i], options.isa);
+    }
 }
 
 TEST(OpsConformance, ARowOfAttendAllDependsOnItsSpanOnly) {

@@ -12,54 +12,20 @@
 namespace exo::cpu {
 namespace {
 
-constexpr int kTileRows = 64;  // keys of a block where nothing is paged
-constexpr int kVectors = 36;   // queries of a task, so that a KV tile is widened once for many
-
-struct Task {
-  const AttentionSpan* span;
-  int row_begin;  // in the span
-  int row_end;
-  int kv_head;
-  int head_begin;  // of those that share it
-  int head_end;
-};
-
-std::vector<Task> make_tasks(std::span<const AttentionSpan> spans, const AttentionParams& params) {
-  const int group = params.heads / params.kv_heads;
-  const int parts = (group + kVectors - 1) / kVectors, heads = (group + parts - 1) / parts;
-  const int rows = std::max(1, kVectors / heads);
-  std::vector<Task> tasks;
-  for (const AttentionSpan& span : spans)
-    for (int row = 0; row < span.row_count; row += rows)
-      for (int kv_head = 0; kv_head < params.kv_heads; ++kv_head)
-        for (int head = 0; head < group; head += heads)
-          tasks.push_back({&span, row, std::min(row + rows, span.row_count), kv_head, head,
-                           std::min(head + heads, group)});
-  return tasks;
-}
+constexpr int kTileRows = 64;       // keys of a block where nothing is paged
+constexpr int kVectors = 36;        // queries of a task, so that a KV tile is widened once for many
+constexpr int kTasksPerThread = 4;  // with fewer, threads would wait for the last one
+constexpr int64_t kMostSums = 4 << 20;  // floats that spans may leave until they are joined
 
 // Bytes of one KV head in one block.
 int64_t tile_bytes(const Tensor& kv) {
   return kv.shape[2] * kv.shape[3] * static_cast<int64_t>(traits(kv.dtype).block_bytes);
 }
 
-AttendArgs common_args(const Tensor& q, const KvLayer& layer, const AttentionParams& params,
-                       const Tensor& out) {
-  AttendArgs args;
-  args.q_stride = q.width();
-  args.out_stride = out.width();
-  args.k_block_stride = tile_bytes(layer.k);
-  args.v_block_stride = tile_bytes(layer.v);
-  args.block_size = layer.block_size;
-  args.group = params.heads / params.kv_heads;
-  args.k_dim = params.k_dim;
-  args.v_dim = params.v_dim;
-  args.window = params.window;
-  args.half = layer.k.dtype == DType::f16;
-  args.scale = params.scale;
-  args.soft_cap = params.soft_cap;
-  return args;
+int64_t sums_floats(const AttendArgs& task) {
+  return attend_sums_floats(static_cast<int64_t>(task.rows) * task.group, task.v_dim);
 }
+int spans_of(const AttendArgs& task) { return attend_end_span(task) - attend_first_span(task); }
 
 }  // namespace
 
@@ -135,35 +101,106 @@ Tensor CpuOps::attend_all(const Tensor& q, const Tensor& k, const Tensor& v,
   return attend({q, layer, rows, params, true}, std::move(out));
 }
 
-Tensor CpuOps::attend(const AttendCall& call, Tensor out) {
-  const Tensor& q = call.q;
-  const KvLayer& layer = call.layer;
+AttendArgs CpuOps::attend_args(const AttendCall& call, Tensor& out) {
+  AttendArgs args;
+  args.q_stride = call.q.width();
+  args.out_stride = out.width();
+  args.k_block_stride = tile_bytes(call.layer.k);
+  args.v_block_stride = tile_bytes(call.layer.v);
+  args.block_size = call.layer.block_size;
+  args.k_dim = call.params.k_dim;
+  args.v_dim = call.params.v_dim;
+  args.window = call.params.window;
+  args.half = call.layer.k.dtype == DType::f16;
+  args.scale = call.params.scale;
+  args.soft_cap = call.params.soft_cap;
+  return args;
+}
+
+std::vector<AttendArgs> CpuOps::attend_tasks(const AttendCall& call, Tensor& out) {
   const AttentionParams& params = call.params;
-  const AttendArgs common = common_args(q, layer, params, out);
-  const std::vector<Task> tasks = make_tasks(call.spans, params);
+  const int group = params.heads / params.kv_heads;
+  const int parts = (group + kVectors - 1) / kVectors, heads = (group + parts - 1) / parts;
+  const int rows = std::max(1, kVectors / heads);
+  std::vector<AttendArgs> tasks;
+  AttendArgs args = attend_args(call, out);
+  const auto add = [&](const AttentionSpan& span, int row, int kv_head, int first_head) {
+    const int64_t head = static_cast<int64_t>(kv_head) * group + first_head;
+    args.q = floats(call.q) + (span.row_begin + row) * args.q_stride + head * params.k_dim;
+    args.out = mutable_floats(out) + (span.row_begin + row) * args.out_stride + head * params.v_dim;
+    args.k = buffer_of(call.layer.k).data() + kv_head * call.layer.k.shape[0] * args.k_block_stride;
+    args.v = buffer_of(call.layer.v).data() + kv_head * call.layer.v.shape[0] * args.v_block_stride;
+    args.blocks = span.blocks.data();
+    args.sinks = params.sinks ? floats(*params.sinks) + head : nullptr;
+    args.group = std::min(heads, group - first_head);
+    args.rows = std::min(rows, span.row_count - row);
+    args.length = call.all ? span.row_count : 0;
+    args.first_position = span.first_position + row;
+    tasks.push_back(args);
+  };
+  for (const AttentionSpan& span : call.spans)
+    for (int row = 0; row < span.row_count; row += rows)
+      for (int kv_head = 0; kv_head < params.kv_heads; ++kv_head)
+        for (int head = 0; head < group; head += heads) add(span, row, kv_head, head);
+  return tasks;
+}
+
+Tensor CpuOps::attend(const AttendCall& call, Tensor out) {
+  std::vector<AttendArgs> tasks = attend_tasks(call, out);
   const int64_t bytes =
-      attend_scratch_bytes(kVectors, layer.block_size, params.k_dim, params.v_dim);
+      attend_scratch_bytes(kVectors, call.layer.block_size, call.params.k_dim, call.params.v_dim);
   reserve_scratch(bytes);
   const auto count = static_cast<int64_t>(tasks.size());
-  threads_.parallel_for(count, 1, [&](int64_t begin, int64_t, int worker) {
-    const Task& task = tasks[static_cast<size_t>(begin)];
-    const int64_t row = task.span->row_begin + task.row_begin;
-    const int64_t head = static_cast<int64_t>(task.kv_head) * common.group + task.head_begin;
-    AttendArgs args = common;
-    args.group = task.head_end - task.head_begin;
-    args.q = floats(q) + row * q.width() + head * params.k_dim;
-    args.out = mutable_floats(out) + row * out.width() + head * params.v_dim;
-    args.k = buffer_of(layer.k).data() + task.kv_head * layer.k.shape[0] * tile_bytes(layer.k);
-    args.v = buffer_of(layer.v).data() + task.kv_head * layer.v.shape[0] * tile_bytes(layer.v);
-    args.blocks = task.span->blocks.data();
-    args.sinks = params.sinks ? floats(*params.sinks) + head : nullptr;
-    args.rows = task.row_end - task.row_begin;
-    args.length = call.all ? task.span->row_count : 0;
-    args.first_position = task.span->first_position + task.row_begin;
-    args.scratch = scratch(worker, bytes);
-    kernels_.attend(args);
+  int64_t spans = 0, floats_of_spans = 0;
+  for (const AttendArgs& task : tasks) {
+    spans += spans_of(task);
+    floats_of_spans += spans_of(task) * sums_floats(task);
+  }
+  if (threads_.size() > 1 && count < kTasksPerThread * threads_.size() && spans > count &&
+      floats_of_spans <= kMostSums) {
+    attend_by_spans(tasks, floats_of_spans, bytes);
+    return out;
+  }
+  threads_.parallel_for(count, 1, [&](int64_t i, int64_t, int worker) {
+    AttendArgs& task = tasks[static_cast<size_t>(i)];
+    task.scratch = scratch(worker, bytes);
+    kernels_.attend(task);
   });
   return out;
+}
+
+// Few tasks, as of one stream: the spans of each may be attended on different threads.
+void CpuOps::attend_by_spans(std::span<AttendArgs> tasks, int64_t sums_floats_in_all,
+                             int64_t scratch_bytes) {
+  struct Item {
+    const AttendArgs* task;
+    int span;
+    float* sums;
+  };
+  Tensor sums = make({1, sums_floats_in_all});
+  std::vector<Item> items;
+  std::vector<const float*> sums_of_task;
+  float* at = mutable_floats(sums);
+  for (const AttendArgs& task : tasks) {
+    sums_of_task.push_back(at);
+    for (int span = attend_first_span(task); span < attend_end_span(task); ++span) {
+      items.push_back({&task, span, at});
+      at += sums_floats(task);
+    }
+  }
+  const auto with_scratch = [&](AttendArgs task, int worker) {
+    task.scratch = scratch(worker, scratch_bytes);
+    return task;
+  };
+  threads_.parallel_for(static_cast<int64_t>(items.size()), 1, [&](int64_t i, int64_t, int worker) {
+    const Item& item = items[static_cast<size_t>(i)];
+    kernels_.attend_span(with_scratch(*item.task, worker), item.span, item.sums);
+  });
+  threads_.parallel_for(static_cast<int64_t>(tasks.size()), 1, [&](int64_t i, int64_t, int worker) {
+    const auto task = static_cast<size_t>(i);
+    kernels_.join_spans(with_scratch(tasks[task], worker), sums_of_task[task],
+                        spans_of(tasks[task]));
+  });
 }
 
 }  // namespace exo::cpu

@@ -117,6 +117,9 @@ class CpuOps : public Ops {
     bool all = false;  // every row sees its whole span
   };
   Tensor attend(const AttendCall& call, Tensor out);
+  static AttendArgs attend_args(const AttendCall& call, Tensor& out);
+  static std::vector<AttendArgs> attend_tasks(const AttendCall& call, Tensor& out);
+  void attend_by_spans(std::span<AttendArgs> tasks, int64_t sums_floats, int64_t scratch_bytes);
   // Row `row` of a span into its place in the cache; `transposed` as K lies there.
   void write_row(const Tensor& kv, const Tensor& rows, const AttentionSpan& span, int64_t row,
                  bool transposed);

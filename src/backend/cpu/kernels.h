@@ -74,8 +74,33 @@ constexpr int attend_tile_keys(int block_size) {
   return block_size < 64 ? 64 / block_size * block_size : block_size;
 }
 
+// And the keys by spans of whole tiles, about 512 keys, each with a softmax of its own: spans may
+// be attended on different threads and joined in their order.
+constexpr int attend_span_keys(int block_size) {
+  const int tile = attend_tile_keys(block_size);
+  return tile < 512 ? 512 / tile * tile : tile;
+}
+// Positions before this one are seen by some row.
+inline int attend_sight(const AttendArgs& args) {
+  return args.length > 0 ? args.length : args.first_position + args.rows;
+}
+// Spans [first, end) hold keys that some row sees.
+inline int attend_first_span(const AttendArgs& args) {
+  const int first = args.window > 0 ? args.first_position - args.window + 1 : 0;
+  return first > 0 ? first / attend_span_keys(args.block_size) : 0;
+}
+inline int attend_end_span(const AttendArgs& args) {
+  const int keys = attend_span_keys(args.block_size);
+  return (attend_sight(args) + keys - 1) / keys;
+}
+// What attending one span leaves of each vector (row * group + head): the sum of its weighted
+// values [vectors, v_dim], its greatest score, the sum of its weights.
+inline int64_t attend_sums_floats(int64_t vectors, int64_t v_dim) { return vectors * (v_dim + 2); }
+
 inline int64_t attend_scratch_bytes(int64_t vectors, int block_size, int64_t k_dim, int64_t v_dim) {
-  return 4 * vectors * (k_dim + v_dim + attend_tile_keys(block_size) + 2) + 5 * 64;
+  return 4 * (vectors * (k_dim + attend_tile_keys(block_size)) +
+              2 * attend_sums_floats(vectors, v_dim)) +
+         4 * 64;
 }
 
 struct LayerNormArgs {
@@ -111,7 +136,11 @@ struct Kernels {
   void (*layer_norm)(const LayerNormArgs& args, float* out) = nullptr;
   // out = silu(gate) * up, or silu(gate) when up is null.
   void (*silu)(const float* gate, const float* up, int64_t count, float* out) = nullptr;
+  // All spans; or each by itself into attend_sums_floats(...), and `count` of them, one after the
+  // other from `sums` on, joined into out: the same bits.
   void (*attend)(const AttendArgs& args) = nullptr;
+  void (*attend_span)(const AttendArgs& args, int span, float* sums) = nullptr;
+  void (*join_spans)(const AttendArgs& args, const float* sums, int count) = nullptr;
 };
 
 // Each level's file defines one of these; it replaces entries of the level below.

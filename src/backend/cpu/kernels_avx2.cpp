@@ -112,6 +112,8 @@ void fill_avx2(Kernels& kernels) {
   kernels.level = "avx2";
   fill_float_kernels(kernels);
   kernels.attend = attend;
+  kernels.attend_span = attend_span;
+  kernels.join_spans = join_spans;
   fill_panel_kernels<FloatProducts>(kernels);
   fill_interleaved_kernels(kernels);
 }

@@ -30,6 +30,8 @@ void fill_avx512(Kernels& kernels) {
   fill_float_kernels(kernels);
   fill_panel_kernels<FloatProducts>(kernels);
   kernels.attend = attend;
+  kernels.attend_span = attend_span;
+  kernels.join_spans = join_spans;
 }
 
 }  // namespace exo::cpu

@@ -43,6 +43,8 @@ void fill_neon(Kernels& kernels) {
   kernels.level = "neon";
   fill_float_kernels(kernels);
   kernels.attend = attend;
+  kernels.attend_span = attend_span;
+  kernels.join_spans = join_spans;
   fill_interleaved_kernels(kernels);
 }
 

@@ -68,6 +68,8 @@ void fill_scalar(Kernels& kernels) {
   kernels.level = "scalar";
   fill_float_kernels(kernels);
   kernels.attend = attend;
+  kernels.attend_span = attend_span;
+  kernels.join_spans = join_spans;
   fill_interleaved_kernels(kernels);
 }
 
