@@ -164,8 +164,9 @@ Result<StoredModel> ModelStore::find(const std::string& model) {
     names += (names.empty() ? "" : ", ") + known.id;
   }
   return not_found(fmt::format(
-      "model {} not found: not in {}, and not a folder or .gguf file. Here are: {}", model,
-      options_.downloads.empty() ? "the downloads folder" : options_.downloads.string(),
+      "model {} not found: not in {}, and not a folder or .gguf file. Here are: {}. What can be "
+      "fetched: `exo models --all`",
+      model, options_.downloads.empty() ? "the downloads folder" : options_.downloads.string(),
       names.empty() ? "none" : names));
 }
 
