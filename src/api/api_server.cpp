@@ -305,6 +305,7 @@ void ApiServer::State::answer_events(const Exchange& exchange) {
         if (reason == CloseReason::server_stopping) exchange->end();
       },
       nullptr);
+  exchange->needs_no_grace();
   watch_topology(exchange, version, 0);
 }
 

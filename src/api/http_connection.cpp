@@ -235,6 +235,7 @@ void HttpConnection::dispatch() {
   head_only_ = request.method == "HEAD";
   chunked_ = !request.http_1_0;
   streaming_ = false;
+  needs_no_grace_ = false;
   phase_ = Phase::answering;
   counted_ = true;
   {
@@ -426,11 +427,17 @@ void HttpConnection::arm_deadline(int timeout_ms) {
   });
 }
 
+void HttpConnection::needs_no_grace() {
+  needs_no_grace_ = true;
+  if (server_->stopping) run_later([this] { server_stops(false); });
+}
+
 void HttpConnection::server_stops(bool now) {
   if (phase_ == Phase::reading || phase_ == Phase::draining)
     return close(CloseReason::server_stopping);
-  if (!now || phase_ != Phase::answering) return;
+  if (!(now || needs_no_grace_) || phase_ != Phase::answering) return;
   stop_told_ = true;
+  if (!on_close_ && needs_no_grace_) return close(CloseReason::server_stopping);
   if (!on_close_) return;  // told when somebody listens, closed when that takes too long
   const auto tell = std::move(on_close_);
   on_close_ = nullptr;

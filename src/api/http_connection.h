@@ -100,9 +100,11 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void set_timer(int timeout_ms, std::function<void()> task);
   void set_callbacks(std::function<void(CloseReason)> on_close, std::function<void()> on_drained);
   bool write_buffer_full();
+  void needs_no_grace();
   HttpServer::State& server() { return *server_; }
 
-  // The server is stopping: idle connections close; with `now`, busy ones are told.
+  // The server is stopping: idle connections close; with `now`, or in need of no grace, busy ones
+  // are told.
   void server_stops(bool now);
   void close(CloseReason reason);
 
@@ -149,6 +151,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool head_only_ = false;
   bool chunked_ = false;
   bool streaming_ = false;
+  bool needs_no_grace_ = false;
   size_t drained_bytes_ = 0;
   std::function<void(CloseReason)> on_close_;
   bool stop_told_ = false;  // the server stops, and who answers was to hear of it

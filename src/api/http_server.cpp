@@ -91,6 +91,10 @@ void HttpExchange::set_callbacks(std::function<void(CloseReason)> on_close,
         [on_close = std::move(on_close)] { on_close(CloseReason::client_gone); });
 }
 
+void HttpExchange::needs_no_grace() {
+  connection_->run_for(serial_, [connection = connection_] { connection->needs_no_grace(); });
+}
+
 bool HttpExchange::write_buffer_full() const {
   return !connection_->answers(serial_) || connection_->write_buffer_full();
 }

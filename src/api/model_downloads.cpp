@@ -123,6 +123,7 @@ void begin_to_follow(const Exchange& exchange, const Look& look, bool stream) {
                      "text/event-stream; charset=utf-8",
                      "",
                      {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
+  exchange->needs_no_grace();
   follow(exchange, look, stream);
 }
 

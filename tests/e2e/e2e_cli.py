@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The command line: help, exit codes, run with and without a node, ports, probes."""
-import contextlib, json, os, pathlib, re, shutil, socket, struct, subprocess, sys
+import contextlib, json, os, pathlib, re, shutil, socket, struct, subprocess, sys, time
 import urllib.error, urllib.request
 
 from harness import EXO, ROOT, Cluster, check, finish, free_port
@@ -134,9 +134,16 @@ def served_to_the_network():
 
 @check
 def signals():
-    """SIGTERM ends a node with exit code 0"""
+    """SIGTERM ends a node with exit code 0, and at once where nothing is being answered, though the page is open"""
     with Cluster() as cluster:
-        assert cluster.start("--discovery-module", "none").stop() == 0
+        node = cluster.start("--discovery-module", "none")
+        with urllib.request.urlopen(f"http://127.0.0.1:{node.api_port}/v1/cluster/events", timeout=5) as page:
+            assert page.readline().startswith(b"event: topology")
+            started = time.monotonic()
+            assert node.stop() == 0
+            took = time.monotonic() - started
+            assert took < 1.5, took
+            page.read()  # an end, not a broken connection
 
 
 @check
