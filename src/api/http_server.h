@@ -77,7 +77,7 @@ class HttpExchange {
   // leaving; without it a half-closed client still gets its answer. on_drained is called when the
   // write buffer has become small again.
   void set_callbacks(std::function<void(CloseReason)> on_close, std::function<void()> on_drained);
-  bool write_buffer_full() const;   // also when nobody listens any more
+  bool write_buffer_full() const;  // also when nobody listens any more
   // It tells of something else that goes on: a server that stops tells or closes it at once.
   void needs_no_grace();
   size_t open_connections() const;  // of the whole server
