@@ -219,6 +219,14 @@ void zero8(Bytes in, float* out) {
   for (int i = 0; i < 32; ++i) out[i] = (static_cast<float>(in[4 + i]) - zero) * scale;
 }
 
+template <iq::Reader* read>
+void scaled_numbers(Bytes in, float* out) {
+  iq::Numbers numbers;
+  read(in, numbers);
+  for (int i = 0; i < 256; ++i)
+    out[i] = static_cast<float>(numbers.values[i]) * numbers.scales[i / 16];
+}
+
 struct Format {
   DType dtype;
   Block block;
@@ -236,15 +244,15 @@ constexpr Format kFormats[] = {
     {DType::iq4_xs, iq4_xs},
     {DType::mxfp4, mxfp4},
     {DType::f8_32, f8_32},
-    {DType::iq1_s, iq::iq1_s},
-    {DType::iq1_m, iq::iq1_m},
-    {DType::iq2_xxs, iq::iq2_xxs},
-    {DType::iq2_xs, iq::iq2_xs},
-    {DType::iq2_s, iq::iq2_s},
-    {DType::iq3_xxs, iq::iq3_xxs},
-    {DType::iq3_s, iq::iq3_s},
-    {DType::tq1_0, iq::tq1_0},
-    {DType::tq2_0, iq::tq2_0},
+    {DType::iq1_s, scaled_numbers<iq::iq1_s>},
+    {DType::iq1_m, scaled_numbers<iq::iq1_m>},
+    {DType::iq2_xxs, scaled_numbers<iq::iq2_xxs>},
+    {DType::iq2_xs, scaled_numbers<iq::iq2_xs>},
+    {DType::iq2_s, scaled_numbers<iq::iq2_s>},
+    {DType::iq3_xxs, scaled_numbers<iq::iq3_xxs>},
+    {DType::iq3_s, scaled_numbers<iq::iq3_s>},
+    {DType::tq1_0, scaled_numbers<iq::tq1_0>},
+    {DType::tq2_0, scaled_numbers<iq::tq2_0>},
     {DType::affine2, affine<2>},
     {DType::affine3, affine<3>},
     {DType::affine6, affine<6>},

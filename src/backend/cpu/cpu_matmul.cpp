@@ -6,6 +6,7 @@
 
 #include "backend/cpu/cpu_ops.h"
 #include "backend/cpu/interleave.h"
+#include "backend/cpu/spread.h"
 #include "backend/op_shapes.h"
 #include "tensor/quantize.h"
 
@@ -47,6 +48,8 @@ CpuOps::Plan CpuOps::plan(const Tensor& w) const {
     default:
       break;
   }
+  if (const int scales = spread_scales(w.dtype); scales > 0 && !exact_)
+    return {Form::int8, kernels_.spread[scales - 1], stored, true};
   if (!is_interleaved(w.dtype)) return {Form::f32, nullptr, stored};
   const int64_t stride = interleaved_row_bytes(w.dtype, w.width());
   if (exact_) return {Form::f32, nullptr, stride};
@@ -73,6 +76,22 @@ void CpuOps::widened_matmul(DType dtype, const MatmulArgs& args, const Rect& rec
     mine.out = args.out + o;
     kernels_.matmul_f32(mine, {rect.row_begin, rect.row_end, 0, count});
   }
+}
+
+void CpuOps::spread_matmul(const Part& part, const Rect& rect, std::byte* units) const {
+  MatmulArgs mine = part.args;
+  mine.w = units;
+  for (int64_t o = rect.out_begin; o < rect.out_end; o += kGroupRows) {
+    const int64_t count = std::min<int64_t>(kGroupRows, rect.out_end - o);
+    spread_group(part.dtype, part.args.w + o * part.args.w_stride, count, mine.k, units);
+    mine.out = part.args.out + o;
+    part.plan.kernel(mine, {rect.row_begin, rect.row_end, 0, count});
+  }
+}
+
+int64_t CpuOps::scratch_of(const Part& part) const {
+  if (part.plan.spread) return spread_bytes(part.dtype, part.args.k);
+  return part.plan.kernel == nullptr ? kGroupRows * part.args.k * 4 : 0;
 }
 
 // Panels read the same stretch of many rows. Where rows lie a large power of two apart these share
@@ -181,7 +200,7 @@ void CpuOps::finish(const Part& part, const Rect& rect) {
 }
 
 void CpuOps::compute(std::vector<Part> parts) {
-  int64_t tasks = 0, widened_bytes = 0;
+  int64_t tasks = 0, scratch_bytes = 0;
   for (Part& part : parts) {
     const bool panels = part.plan.form != Form::int8 && kernels_.float_rows > 0;
     part.task_rows = part.rows;
@@ -192,10 +211,9 @@ void CpuOps::compute(std::vector<Part> parts) {
     part.row_tasks = (part.rows + part.task_rows - 1) / part.task_rows;
     part.first_task = tasks;
     tasks += part.row_tasks * ((part.outs + part.task_outs - 1) / part.task_outs);
-    if (part.plan.kernel == nullptr)
-      widened_bytes = std::max<int64_t>(widened_bytes, kGroupRows * part.args.k * 4);
+    scratch_bytes = std::max(scratch_bytes, scratch_of(part));
   }
-  if (widened_bytes > 0) reserve_scratch(widened_bytes);
+  if (scratch_bytes > 0) reserve_scratch(scratch_bytes);
   // Tasks that share weights follow each other.
   threads_.parallel_for(tasks, 1, [&](int64_t begin, int64_t end, int worker) {
     for (int64_t task = begin; task < end; ++task) {
@@ -206,11 +224,13 @@ void CpuOps::compute(std::vector<Part> parts) {
                     o = index / part.row_tasks * part.task_outs;
       const Rect rect{row, std::min(row + part.task_rows, part.rows), o,
                       std::min(o + part.task_outs, part.outs)};
-      if (part.plan.kernel != nullptr)
+      if (part.plan.spread)
+        spread_matmul(part, rect, scratch(worker, scratch_bytes));
+      else if (part.plan.kernel != nullptr)
         part.plan.kernel(part.args, rect);
       else
         widened_matmul(part.dtype, part.args, rect,
-                       reinterpret_cast<float*>(scratch(worker, widened_bytes)));
+                       reinterpret_cast<float*>(scratch(worker, scratch_bytes)));
       finish(part, rect);
     }
   });

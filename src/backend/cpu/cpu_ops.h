@@ -77,7 +77,8 @@ class CpuOps : public Ops {
   struct Plan {
     Form form;
     MatmulKernel kernel;
-    int64_t w_stride;  // bytes of a row of weights
+    int64_t w_stride;     // bytes of a row of weights
+    bool spread = false;  // the kernel takes what spread.h makes of them
   };
   // One matrix and the rows that go through it; cut into tasks of at most so many rows and outputs.
   // What lies side by side is computed in one go, so that threads wait for each other once.
@@ -100,6 +101,8 @@ class CpuOps : public Ops {
   Tensor elementwise(const Tensor& x, Body&& body);
 
   Plan plan(const Tensor& w) const;  // without a kernel: widened_matmul
+  void spread_matmul(const Part& part, const Rect& rect, std::byte* units) const;
+  int64_t scratch_of(const Part& part) const;
   void widened_matmul(DType dtype, const MatmulArgs& args, const Rect& rect, float* rows) const;
   void widen(DType dtype, const std::byte* rows, int64_t count, int64_t k, float* out) const;
   void prepare(const Input& input, Form form);

@@ -128,6 +128,7 @@ struct Kernels {
   MatmulKernel matmul_bf16_rounded = nullptr;  // x rounded to bf16; null below avx512_bf16
   int float_rows = 0;                          // of x, best at a time; 0: as many as a cache holds
   InterleavedKernels interleaved[kDTypes];     // by DType
+  MatmulKernel spread[2] = {};                 // of units with one scale a row, with two (spread.h)
   void (*quantize)(const float* x, int64_t k, int8_t* q, XBlock* blocks) = nullptr;
   void (*round_bf16)(const float* x, int64_t count, uint16_t* out) = nullptr;  // likewise
   void (*to_f16)(const float* x, int64_t count, uint16_t* out) = nullptr;
