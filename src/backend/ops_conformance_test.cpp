@@ -26,7 +26,8 @@ constexpr DType kWeightTypes[] = {
     DType::f8_32,       DType::affine2,     DType::affine3,     DType::affine6,
     DType::affine8,     DType::affine2_f32, DType::affine3_f32, DType::affine4_f32,
     DType::affine5_f32, DType::affine6_f32, DType::affine8_f32, DType::zero4,
-    DType::zero8,       DType::tq1_0,       DType::iq2_xs};
+    DType::zero8,       DType::tq1_0,       DType::iq2_xs,      DType::iq3_s,
+    DType::iq1_s};
 
 struct AttendAllInputs {
   Tensor q, k, v;

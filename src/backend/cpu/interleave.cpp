@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstring>
 
+#include "backend/cpu/word_quads.h"
 #include "base/check.h"
 
 namespace exo::cpu {
@@ -14,7 +15,6 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "stored blocks are read as words");
 
 using Bytes = const uint8_t*;
-typedef uint32_t U32x4 [[gnu::vector_size(16)]];
 
 // A W is four bytes of one row (uint32_t) or of four rows side by side (U32x4).
 template <class W>
@@ -44,14 +44,7 @@ struct Block {
     } else {
       W rows[4];
       for (int i = 0; i < 4; ++i) std::memcpy(rows + i, row(i) + offset, 16);
-      const W a = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5),
-              b = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5),
-              c = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7),
-              d = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
-      out[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
-      out[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
-      out[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
-      out[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+      turn(rows, out);
     }
   }
 };
