@@ -42,9 +42,9 @@ void StoreKeeper::offer(size_t file, uint64_t offset, std::string bytes) {
   auto& blocks = offered_[file];
   if (!files_[file].becomes_whole || !in_order ||
       (!blocks.empty() && blocks.back().end() != offset) ||
-      offered_bytes_ + block.bytes.size() > kMostOfferedBytes)
-    return;
-  offered_bytes_ += block.bytes.size();
+      offered_bytes_ + block.bytes.capacity() > kMostOfferedBytes)
+    return keep_spare(std::move(block));
+  offered_bytes_ += block.bytes.capacity();
   blocks.push_back(std::move(block));
 }
 
@@ -91,8 +91,11 @@ Result<uint64_t> StoreKeeper::hash_some(size_t file) {
     const std::lock_guard lock(mutex_);
     auto& blocks = offered_[file];
     while (!block && !blocks.empty() && blocks.front().offset <= hashed) {
-      offered_bytes_ -= blocks.front().bytes.size();
-      if (blocks.front().end() > hashed) block = std::move(blocks.front());
+      offered_bytes_ -= blocks.front().bytes.capacity();
+      if (blocks.front().end() > hashed)
+        block = std::move(blocks.front());
+      else
+        keep_spare(std::move(blocks.front()));
       blocks.pop_front();
     }
     if (!blocks.empty()) before_block = std::min(before_block, blocks.front().offset - hashed);
@@ -100,10 +103,14 @@ Result<uint64_t> StoreKeeper::hash_some(size_t file) {
   if (!block) return writer.hash_some(before_block);
   writer.hash(std::string_view(block->bytes).substr(hashed - block->offset));
   const uint64_t end = block->end();
-  block->bytes.clear();
   const std::lock_guard lock(mutex_);
-  spare_blocks_.push_back(std::move(block->bytes));
+  keep_spare(std::move(*block));
   return end - hashed;
+}
+
+void StoreKeeper::keep_spare(Block block) {
+  block.bytes.clear();
+  spare_blocks_.push_back(std::move(block.bytes));
 }
 
 std::string StoreKeeper::spare_block() {

@@ -1,9 +1,8 @@
 // StoreKeeper: what happens to the bytes of a download beside the thread that receives them. One
 // thread flushes them and keeps the records, another one hashes each file as far as it lies in
 // order, so that neither the network nor the disk nor the hash waits for the other two. What comes
-// in order is hashed from memory, the rest is read back. A file of
-// which every byte is there is proved by its hash and gets its name; one that stays a part is not
-// hashed. Thread-safe.
+// in order is hashed from memory, the rest is read back. A file of which every byte is there is
+// proved by its hash and gets its name; one that stays a part is not hashed. Thread-safe.
 #pragma once
 
 #include <atomic>
@@ -38,7 +37,7 @@ class StoreKeeper {
   // Bytes that were just written there, all of them, to be hashed without reading them back. Where
   // they do not come in order, or hashing is far behind, they are not kept.
   void offer(size_t file, uint64_t offset, std::string bytes);
-  // An empty one with room, which was offered and is done with, where there is one.
+  // One that was offered and is done with, emptied; or none, empty all the same.
   std::string spare_block();
   // Nothing will be written any more: what is there is flushed, and every complete file proved.
   void close();
@@ -58,6 +57,7 @@ class StoreKeeper {
   void hash();
   void store();
   Result<uint64_t> hash_some(size_t file);
+  void keep_spare(Block block);  // with mutex_
   Result<void> keep(SparseWriter& file, bool due) const;
   void note_failure(size_t file, Error error);
   bool failed(size_t file) const;
@@ -71,7 +71,7 @@ class StoreKeeper {
   std::atomic<bool> abandoned_ = false;
   std::vector<std::optional<Error>> failures_;  // one per file
   std::vector<std::deque<Block>> offered_;      // the same; each begins where the one before ends
-  uint64_t offered_bytes_ = 0;                  // in all of them
+  uint64_t offered_bytes_ = 0;                  // that all of them take, filled or not
   std::vector<std::string> spare_blocks_;
   std::thread hasher_, storer_;  // last: they use the rest
 };
