@@ -28,11 +28,12 @@ def two_nodes():
         b.wait_nodes(2)
         assert time.monotonic() - started < 3, "joining took longer than 3 s"
         assert a.chat("What is exo?") == EXO_ANSWER
+        a.wait_layers(2)
         layers = a.layers()
-        assert len(layers) == 2, layers
         covered = sorted(layers.values())
         assert covered[0][0] == 0 and covered[0][1] == covered[1][0] and covered[1][1] == 12, layers
         assert b.chat("What is exo?") == EXO_ANSWER, "the second node answers otherwise"
+        b.wait_layers(2)
         assert b.layers() == layers, "the second node made a placement of its own"
 
 
@@ -44,7 +45,7 @@ def parallel_answers():
         for node in nodes:
             node.wait_nodes(3)
         single = [nodes[0].chat(q) for q in QUESTIONS]
-        assert len(nodes[0].layers()) == 3, nodes[0].layers()
+        nodes[0].wait_layers(3)
         together = in_parallel([lambda q=q, i=i: nodes[i % 3].chat(q) for i, q in enumerate(QUESTIONS)])
         for question, one, other in zip(QUESTIONS, single, together):
             assert one == other, f"{question}: alone {one!r}, together {other!r}"
@@ -57,7 +58,7 @@ def death_of_the_second_node():
         a, b = cluster.start(), cluster.start()
         a.wait_nodes(2)
         undisturbed = a.chat_stream("What is exo?", **LONG)
-        assert len(a.layers()) == 2
+        a.wait_layers(2)
         disturbed = a.chat_stream("What is exo?", lambda pieces: pieces == 20 and b.kill(), **LONG)
         assert disturbed == undisturbed, f"{disturbed} is not {undisturbed}"
         a.wait_nodes(1)

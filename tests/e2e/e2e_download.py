@@ -456,7 +456,7 @@ def own_layers_only():
             cluster.start("--wait-for-peers", "0", "--spare-layers", "off", env={"EXO_HOME": str(cluster.folder / f"home-{i}")})
         node = cluster.nodes[0].wait_nodes(3)
         assert node.chat("What is exo?", model="tiny").startswith(ANSWER)
-        assert len(node.layers()) == 3, node.topology()["placements"]
+        node.wait_layers(3)
         time.sleep(SPARE_IDLE_S + 2)
         assert not node.get("/v1/models/downloads")["data"][0].get("purpose")
         held = [cluster.shard(f"home-{i}")[0] for i in range(3)]
@@ -555,7 +555,8 @@ def neighbours_first():
             cluster.start("--wait-for-peers", "0", env={"EXO_HOME": str(cluster.folder / f"home-{i}")})
         node = cluster.nodes[0].wait_nodes(2)
         right = node.chat("What is exo?", model="tiny")
-        assert right.startswith(ANSWER) and len(node.layers()) == 2, node.topology()["placements"]
+        assert right.startswith(ANSWER), right
+        node.wait_layers(2)
         HUB.behave(status=503)
         cluster.start("--wait-for-peers", "0", env={"EXO_HOME": str(cluster.folder / "home-2")})
         node.wait_nodes(3)
@@ -563,7 +564,7 @@ def neighbours_first():
         assert unloaded.returncode == 0, unloaded
         wait_until(lambda: not node.layers(), 5, "the model is unloaded")
         assert node.chat("What is exo?", model="tiny") == right
-        assert len(node.layers()) == 3, node.topology()["placements"]
+        node.wait_layers(3)
         assert HUB.large_bytes() == 0 and cluster.shard("home-2")[0] > 0, HUB.sent
 
 
@@ -602,7 +603,8 @@ def spare_layers():
         own_id = node.topology()["self"]
         text, finish = node.chat_stream("What is exo?", model="tiny", on_piece=lambda n: n == 5 and cluster.nodes[1].kill())
         assert (text, finish) == (right, "stop"), (text, finish)
-        assert len(node.layers()) == 2 and HUB.large_bytes() == 0, (node.layers(), HUB.sent)
+        node.wait_layers(2)
+        assert HUB.large_bytes() == 0, HUB.sent
         assert node.chat("What is exo?", model="tiny") == right
 
         # Two are left: soon each has all of it, and the next death needs no byte from anywhere.
@@ -611,7 +613,8 @@ def spare_layers():
         before = node.get("/v1/models/downloads")["data"]
         text, finish = node.chat_stream("What is exo?", model="tiny", on_piece=lambda n: n == 5 and cluster.nodes[2].kill())
         assert (text, finish) == (right, "stop"), (text, finish)
-        assert len(node.layers()) == 1 and node.get("/v1/models/downloads")["data"] == before
+        node.wait_layers(1)
+        assert node.get("/v1/models/downloads")["data"] == before
 
         assert cluster.command("unload", "tiny", port=node.api_port).returncode == 0
         wait_until(lambda: not node.layers(), 5, "the model is unloaded")

@@ -27,7 +27,7 @@ def api_clients():
         a, b = cluster.start(), cluster.start()
         a.wait_nodes(2)
         run_script("check.mjs", a.url())
-        assert len(a.layers()) == 2
+        a.wait_layers(2)
 
 
 @check

@@ -1,5 +1,5 @@
 """Real exo processes for end-to-end tests. Each check prints "ok NAME" or "FAILED NAME: why"."""
-import contextlib, json, os, pathlib, random, re, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time, traceback
+import contextlib, itertools, json, os, pathlib, random, re, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time, traceback
 import urllib.error, urllib.request
 
 EXO = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build/release/exo")
@@ -167,8 +167,17 @@ class NodeProcess:
         return [n for n in self.topology()["nodes"] if n["self"] or (n["state"] == "alive" and n["linked"])]
 
     def wait_nodes(self, count, timeout_s=10):
-        wait_until(lambda: len(self.alive()) == count, timeout_s, f"{self.name} sees {count} nodes")
+        """Until it sees so many, and has heard that each of them is linked with each other one: the next placement counts them all."""
+        def meshed():
+            nodes = {n["id"] for n in self.alive()}
+            linked = {frozenset((link["from"], link["to"])) for link in self.topology()["links"]}
+            return len(nodes) == count and all(frozenset(pair) in linked for pair in itertools.combinations(nodes, 2))
+        wait_until(meshed, timeout_s, f"{self.name} sees {count} nodes")
         return self
+
+    def wait_layers(self, count, timeout_s=5):
+        """Until it has heard of a ready placement on so many nodes, which it may after the first answer."""
+        wait_until(lambda: len(self.layers()) == count, timeout_s, f"{self.name} knows a placement on {count} nodes")
 
     def layers(self):
         """{node id: (first, end)} of the first ready placement."""

@@ -1,8 +1,8 @@
 // The inner loops of the cpu backend as a table of plain functions, one table per instruction set
 // level. Each level is a translation unit of its own, compiled with its own flags; it starts from
 // the table of the level below and replaces what it does better. Kernels touch raw memory only (no
-// std:: code, which the linker could share with files compiled for older machines), cannot fail,
-// and may run on any thread.
+// std:: code and nothing inline but static, which the linker could share with files compiled for
+// older machines), cannot fail, and may run on any thread.
 //
 // Every kernel gives a row (and an output) the same bits whatever rectangle it is computed in:
 //   float formats: 16 lanes over k, element k in lane k % 16, one fused multiply-add each, lanes
@@ -70,34 +70,37 @@ struct AttendArgs {
 
 // Keys are taken by tiles of whole blocks, about 64 keys: the softmax of a row is done tile by
 // tile.
-constexpr int attend_tile_keys(int block_size) {
+static constexpr int attend_tile_keys(int block_size) {
   return block_size < 64 ? 64 / block_size * block_size : block_size;
 }
 
 // And the keys by spans of whole tiles, about 512 keys, each with a softmax of its own: spans may
 // be attended on different threads and joined in their order.
-constexpr int attend_span_keys(int block_size) {
+static constexpr int attend_span_keys(int block_size) {
   const int tile = attend_tile_keys(block_size);
   return tile < 512 ? 512 / tile * tile : tile;
 }
 // Positions before this one are seen by some row.
-inline int attend_sight(const AttendArgs& args) {
+static inline int attend_sight(const AttendArgs& args) {
   return args.length > 0 ? args.length : args.first_position + args.rows;
 }
 // Spans [first, end) hold keys that some row sees.
-inline int attend_first_span(const AttendArgs& args) {
+static inline int attend_first_span(const AttendArgs& args) {
   const int first = args.window > 0 ? args.first_position - args.window + 1 : 0;
   return first > 0 ? first / attend_span_keys(args.block_size) : 0;
 }
-inline int attend_end_span(const AttendArgs& args) {
+static inline int attend_end_span(const AttendArgs& args) {
   const int keys = attend_span_keys(args.block_size);
   return (attend_sight(args) + keys - 1) / keys;
 }
 // What attending one span leaves of each vector (row * group + head): the sum of its weighted
 // values [vectors, v_dim], its greatest score, the sum of its weights.
-inline int64_t attend_sums_floats(int64_t vectors, int64_t v_dim) { return vectors * (v_dim + 2); }
+static inline int64_t attend_sums_floats(int64_t vectors, int64_t v_dim) {
+  return vectors * (v_dim + 2);
+}
 
-inline int64_t attend_scratch_bytes(int64_t vectors, int block_size, int64_t k_dim, int64_t v_dim) {
+static inline int64_t attend_scratch_bytes(int64_t vectors, int block_size, int64_t k_dim,
+                                           int64_t v_dim) {
   return 4 * (vectors * (k_dim + attend_tile_keys(block_size)) +
               2 * attend_sums_floats(vectors, v_dim)) +
          4 * 64;
