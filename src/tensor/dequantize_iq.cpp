@@ -203,28 +203,15 @@ void tq2_0(Bytes in, Numbers& out) {
 }
 
 Reader* reader_of(DType dtype) {
-  switch (dtype) {
-    case DType::iq1_s:
-      return iq1_s;
-    case DType::iq1_m:
-      return iq1_m;
-    case DType::iq2_xxs:
-      return iq2_xxs;
-    case DType::iq2_xs:
-      return iq2_xs;
-    case DType::iq2_s:
-      return iq2_s;
-    case DType::iq3_xxs:
-      return iq3_xxs;
-    case DType::iq3_s:
-      return iq3_s;
-    case DType::tq1_0:
-      return tq1_0;
-    case DType::tq2_0:
-      return tq2_0;
-    default:
-      return nullptr;
-  }
+  constexpr struct {
+    DType dtype;
+    Reader* read;
+  } kReaders[] = {{DType::iq1_s, iq1_s},   {DType::iq1_m, iq1_m}, {DType::iq2_xxs, iq2_xxs},
+                  {DType::iq2_xs, iq2_xs}, {DType::iq2_s, iq2_s}, {DType::iq3_xxs, iq3_xxs},
+                  {DType::iq3_s, iq3_s},   {DType::tq1_0, tq1_0}, {DType::tq2_0, tq2_0}};
+  for (const auto& [known, read] : kReaders)
+    if (known == dtype) return read;
+  return nullptr;
 }
 
 bool has_scale_of_16(DType dtype) {
