@@ -71,6 +71,16 @@ TEST_F(SparseStoreTest, WhatIsThereIsNotWrittenOver) {
   EXPECT_EQ(bytes_of(partial_path(file_)).substr(100, 100), part({100, 200}));
 }
 
+TEST_F(SparseStoreTest, HashesWhatIsInMemoryWithoutReadingItBack) {
+  const auto writer = SparseWriter::open(real_file_ops(), file_, wanted_).value();
+  ASSERT_TRUE(writer->write(0, truth_).ok());
+  std::ofstream(partial_path(file_), std::ios::in | std::ios::binary) << "other bytes";
+  writer->hash(part({0, 6000}));
+  EXPECT_EQ(writer->hashed_bytes(), 6000u);
+  EXPECT_EQ(writer->hash_some(truth_.size()).value(), truth_.size() - 6000) << "the rest, read";
+  EXPECT_TRUE(writer->finish().ok());
+}
+
 TEST_F(SparseStoreTest, SurvivesAPowerCutAtEveryStep) {
   const std::vector<ByteRange> order = {{3000, 6000}, {0, 3000}, {8000, 10'000}, {6000, 8000}};
   int steps = 1;

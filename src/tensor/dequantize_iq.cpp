@@ -81,8 +81,6 @@ void put_scale_of_32(int group, float scale, Numbers& out) {
   out.scales[group * 2] = out.scales[group * 2 + 1] = scale;
 }
 
-}  // namespace
-
 void iq2_xxs(Bytes in, Numbers& out) {
   const float d = half_at(in);
   for (int group = 0; group < 8; ++group) {
@@ -201,6 +199,8 @@ void tq2_0(Bytes in, Numbers& out) {
     out.values[i] = static_cast<int8_t>((*q >> (i % 128 / 32 * 2) & 3) - 1);
   }
 }
+
+}  // namespace
 
 Reader* reader_of(DType dtype) {
   constexpr struct {

@@ -16,11 +16,7 @@ struct Numbers {
 };
 
 using Reader = void(const uint8_t* block, Numbers& out);
-
-Reader iq1_s, iq1_m, iq2_xxs, iq2_xs, iq2_s, iq3_xxs, iq3_s, tq1_0, tq2_0;
-
-// nullptr: another kind of format.
-Reader* reader_of(DType dtype);
+Reader* reader_of(DType dtype);  // nullptr: another kind of format
 // Whether scales change every 16 weights; else two neighbours are the same.
 bool has_scale_of_16(DType dtype);
 

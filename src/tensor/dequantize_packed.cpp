@@ -219,14 +219,6 @@ void zero8(Bytes in, float* out) {
   for (int i = 0; i < 32; ++i) out[i] = (static_cast<float>(in[4 + i]) - zero) * scale;
 }
 
-template <iq::Reader* read>
-void scaled_numbers(Bytes in, float* out) {
-  iq::Numbers numbers;
-  read(in, numbers);
-  for (int i = 0; i < 256; ++i)
-    out[i] = static_cast<float>(numbers.values[i]) * numbers.scales[i / 16];
-}
-
 struct Format {
   DType dtype;
   Block block;
@@ -244,15 +236,6 @@ constexpr Format kFormats[] = {
     {DType::iq4_xs, iq4_xs},
     {DType::mxfp4, mxfp4},
     {DType::f8_32, f8_32},
-    {DType::iq1_s, scaled_numbers<iq::iq1_s>},
-    {DType::iq1_m, scaled_numbers<iq::iq1_m>},
-    {DType::iq2_xxs, scaled_numbers<iq::iq2_xxs>},
-    {DType::iq2_xs, scaled_numbers<iq::iq2_xs>},
-    {DType::iq2_s, scaled_numbers<iq::iq2_s>},
-    {DType::iq3_xxs, scaled_numbers<iq::iq3_xxs>},
-    {DType::iq3_s, scaled_numbers<iq::iq3_s>},
-    {DType::tq1_0, scaled_numbers<iq::tq1_0>},
-    {DType::tq2_0, scaled_numbers<iq::tq2_0>},
     {DType::affine2, affine<2>},
     {DType::affine3, affine<3>},
     {DType::affine6, affine<6>},
@@ -267,6 +250,15 @@ constexpr Format kFormats[] = {
     {DType::zero8, zero8},
 };
 
+void scaled_numbers(iq::Reader* read, Bytes in, size_t block_bytes, std::span<float> out) {
+  iq::Numbers numbers;
+  for (size_t at = 0; at < out.size(); at += 256, in += block_bytes) {
+    read(in, numbers);
+    for (size_t i = 0; i < 256; ++i)
+      out[at + i] = static_cast<float>(numbers.values[i]) * numbers.scales[i / 16];
+  }
+}
+
 Block block_of(DType dtype) {
   for (const Format& format : kFormats)
     if (format.dtype == dtype) return format.block;
@@ -275,13 +267,17 @@ Block block_of(DType dtype) {
 
 }  // namespace
 
-bool is_packed(DType dtype) { return block_of(dtype) != nullptr; }
+bool is_packed(DType dtype) {
+  return block_of(dtype) != nullptr || iq::reader_of(dtype) != nullptr;
+}
 
 void dequantize_packed(DType dtype, const std::byte* in, std::span<float> out) {
   const Block block = block_of(dtype);
-  CHECK(block != nullptr, traits(dtype).name);
   const DTypeTraits& type = traits(dtype);
   const auto* from = reinterpret_cast<Bytes>(in);
+  if (iq::Reader* const read = iq::reader_of(dtype))
+    return scaled_numbers(read, from, static_cast<size_t>(type.block_bytes), out);
+  CHECK(block != nullptr, type.name);
   for (size_t i = 0; i < out.size(); i += static_cast<size_t>(type.block_size)) {
     block(from, out.data() + i);
     from += type.block_bytes;
